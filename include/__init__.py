@@ -1,0 +1,1 @@
+"""The Python that the DAG calls: settings, ingestion, warehouses, exports, quality report."""
