@@ -1,0 +1,58 @@
+{# How each engine reads the landing; everything else about it is in macros/landing. #}
+
+{% macro landing_path() %}
+    {% do return(env_var('LANDING_PATH', '../data/landing')) %}
+{% endmacro %}
+
+
+{# A relation over a landed Parquet file, its times as timestamps in UTC. #}
+{% macro landing_relation(path) %}{{ return(adapter.dispatch('landing_relation')(path)) }}{% endmacro %}
+
+{% macro duckdb__landing_relation(path) -%}
+    (
+        select * replace (
+            delivered_at at time zone 'UTC' as delivered_at,
+            loaded_at at time zone 'UTC' as loaded_at
+        )
+        from read_parquet('{{ landing_path() | replace("'", "''") }}/{{ path }}')
+    )
+{%- endmacro %}
+
+{% macro databricks__landing_relation(path) -%}
+    parquet.`{{ landing_path() }}/{{ path }}`
+{%- endmacro %}
+
+
+{# A relation over the ledger: one row an entry; its times are strings, which sort as the times do. #}
+{% macro ledger_relation() %}{{ return(adapter.dispatch('ledger_relation')()) }}{% endmacro %}
+
+{% macro duckdb__ledger_relation() -%}
+    read_json(
+        '{{ landing_path() | replace("'", "''") }}/ledger.jsonl',
+        format = 'newline_delimited',
+        columns = {
+            delivered_at: 'varchar', customers_path: 'varchar', accounts_path: 'varchar',
+            customers_rows: 'bigint', accounts_rows: 'bigint'
+        }
+    )
+{%- endmacro %}
+
+{% macro databricks__ledger_relation() -%}
+    json.`{{ landing_path() }}/ledger.jsonl`
+{%- endmacro %}
+
+
+{# A missing file is an error that names it: some engines would read it as an empty relation. #}
+{% macro assert_landed(path) %}{{ return(adapter.dispatch('assert_landed')(path)) }}{% endmacro %}
+
+{% macro duckdb__assert_landed(path) %}
+    {% set full_path = landing_path() ~ '/' ~ path %}
+    {% if run_query("select 1 from glob('" ~ full_path | replace("'", "''") ~ "')") | length == 0 %}
+        {% do exceptions.raise_compiler_error(
+            'Nothing has been landed: ' ~ full_path ~ ' is missing. Land a delivery first, with `make run`, '
+            ~ 'or let LANDING_PATH name the folder of the landing.') %}
+    {% endif %}
+{% endmacro %}
+
+{# Databricks itself refuses a path that does not exist. #}
+{% macro databricks__assert_landed(path) %}{% endmacro %}

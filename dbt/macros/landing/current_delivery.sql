@@ -1,0 +1,39 @@
+{#
+    The delivery that is being processed: the last entry of the landing's ledger, as a dict of strings.
+    Read from the ledger and not passed as a variable, so that a bare `dbt build` needs none.
+#}
+{% macro current_delivery() %}
+    {% if not execute %}
+        {% do return({'delivered_at': '1970-01-01T00:00:00.000000Z', 'customers_path': '', 'accounts_path': ''}) %}
+    {% endif %}
+    {% do assert_landed('ledger.jsonl') %}
+    {% set entries = run_query(
+        'select delivered_at, customers_path, accounts_path, customers_rows, accounts_rows from '
+        ~ ledger_relation() ~ ' order by delivered_at desc limit 1'
+    ) %}
+    {% if entries | length == 0 %}
+        {% do exceptions.raise_compiler_error(
+            'The ledger in ' ~ landing_path() ~ ' has no entry: land a delivery first, with `make run`.') %}
+    {% endif %}
+    {% do return(entries.rows[0].dict()) %}
+{% endmacro %}
+
+
+{# The current delivery's delivered_at as a timestamp literal in UTC. #}
+{% macro delivered_at() -%}
+    timestamp '{{ current_delivery()['delivered_at'] | replace('T', ' ') | replace('Z', '') }}'
+{%- endmacro %}
+
+
+{# dbt's clock for snapshots: a hard delete closes at the delivery's time and not at the wall clock's. #}
+{% macro default__snapshot_get_time() -%}
+    {{ delivered_at() }}
+{%- endmacro %}
+
+
+{# The current delivery's landed records of `customers` or `accounts`, malformed ones included. #}
+{% macro landed(file) %}
+    {%- set path = current_delivery()[file ~ '_path'] -%}
+    {%- if execute %}{% do assert_landed(path) %}{% endif -%}
+    {{ landing_relation(path) }}
+{%- endmacro %}

@@ -1,0 +1,17 @@
+-- The current delivery's well-formed account records, strings exactly as received.
+-- The landing carries loaded_at: it says since which delivery this exact record has been arriving without a break.
+with landed as (
+
+    select * from {{ landed('accounts') }}
+
+)
+
+select
+    account_id,
+    customer_id,
+    balance,
+    account_type,
+    source_row_number,
+    loaded_at
+from landed
+where malformed_reason is null

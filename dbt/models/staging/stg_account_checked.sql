@@ -1,0 +1,163 @@
+-- Cleans and judges every landed account record once a delivery; the staging and quarantine views only select from it.
+-- Order matters for speed: trim, then parse, then the reasons, and those only for what failed; repeated keys by a
+-- grouped join and not a window over all records.
+with well_formed as (
+
+    select * from {{ ref('src_account') }}
+
+),
+
+landed as (
+
+    select * from {{ landed('accounts') }}
+
+),
+
+received as (
+
+    select
+        account_id,
+        customer_id,
+        balance,
+        account_type,
+        source_row_number,
+        loaded_at,
+        cast(null as string) as malformed_reason,
+        account_id as key_received
+    from well_formed
+
+    union all
+
+    -- A stray quote must not hide whose record it is: that key's history stays open.
+    select
+        account_id,
+        customer_id,
+        balance,
+        account_type,
+        source_row_number,
+        loaded_at,
+        malformed_reason,
+        replace(account_id, '"', '') as key_received
+    from landed
+    where malformed_reason is not null
+
+),
+
+trimmed as (
+
+    select
+        *,
+        {{ clean_string('key_received') }} as clean_account_id,
+        {{ clean_string('customer_id') }} as customer_id_text,
+        {{ clean_string('balance') }} as balance_text,
+        {{ clean_string('account_type') }} as account_type_text
+    from received
+
+),
+
+parsed as (
+
+    select
+        *,
+        {{ standardize_id('customer_id_text') }} as clean_customer_id,
+        {{ standardize_amount('balance_text') }} as balance_amount,
+        {{ standardize_keyword('account_type_text', account_types()) }} as clean_account_type
+    from trimmed
+
+),
+
+checked as (
+
+    select
+        *,
+        malformed_reason is null
+        and clean_account_id is not null
+        and clean_customer_id is not null
+        and balance_amount is not null
+        and clean_account_type is not null as is_valid
+    from parsed
+
+),
+
+repeated_keys as (
+
+    select
+        clean_account_id,
+        min(clean_customer_id) <> max(clean_customer_id)
+        or min(balance_amount) <> max(balance_amount)
+        or min(clean_account_type) <> max(clean_account_type) as is_conflict
+    from checked
+    where is_valid
+    group by clean_account_id
+    having count(*) > 1
+
+),
+
+copies as (
+
+    select
+        checked.source_row_number,
+        repeated_keys.is_conflict,
+        row_number() over (
+            partition by checked.clean_account_id
+            order by checked.loaded_at, checked.source_row_number
+        ) as copy_number
+    from checked
+    inner join repeated_keys on checked.clean_account_id = repeated_keys.clean_account_id
+    where checked.is_valid
+
+),
+
+judged as (
+
+    select
+        checked.*,
+        case
+            when not checked.is_valid or copies.is_conflict then 'quarantined'
+            when copies.copy_number > 1 then 'duplicate'
+            else 'staged'
+        end as record_status
+    from checked
+    left join copies on checked.source_row_number = copies.source_row_number
+
+)
+
+select
+    judged.clean_account_id as account_id,
+    judged.clean_customer_id as customer_id,
+    judged.balance_amount,
+    judged.clean_account_type as account_type,
+    case when judged.record_status = 'quarantined' then judged.account_id end as received_account_id,
+    case when judged.record_status = 'quarantined' then judged.customer_id end as received_customer_id,
+    case when judged.record_status = 'quarantined' then judged.balance end as received_balance,
+    case when judged.record_status = 'quarantined' then judged.account_type end as received_account_type,
+    case when judged.record_status = 'quarantined' then landed.raw_record end as raw_record,
+    judged.source_row_number,
+    judged.loaded_at,
+    judged.record_status,
+    case
+        when judged.record_status <> 'quarantined' then null
+        when judged.malformed_reason is not null then concat('malformed record: ', judged.malformed_reason)
+        when judged.is_valid then 'conflicting duplicate'
+        else concat_ws(
+            '; ',
+            case when judged.clean_account_id is null then 'account_id is missing' end,
+            {{ id_failure('judged.customer_id_text', 'customer_id') }},
+            case
+                when judged.balance_text is null then 'balance is missing'
+                when not {{ is_amount('judged.balance_text') }} then 'balance is not a number'
+                when {{ is_negative('judged.balance_text') }} then 'balance is negative'
+                when judged.balance_amount is null then 'balance has more than 16 integer digits'
+            end,
+            case
+                when judged.account_type_text is null then 'account_type is missing'
+                when judged.clean_account_type is null then 'account_type is not {{ account_types() | join(" or ") }}'
+            end
+        )
+    end as failure_reasons
+from judged
+left join landed
+    on
+        judged.source_row_number = landed.source_row_number
+        and judged.record_status = 'quarantined'
+        and landed.raw_record is not null

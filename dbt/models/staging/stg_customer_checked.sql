@@ -1,0 +1,147 @@
+-- Cleans and judges every landed customer record once a delivery; the staging and quarantine views only select from it.
+-- Order matters for speed: trim, then parse, then the reasons, and those only for what failed; repeated keys by a
+-- grouped join and not a window over all records.
+with well_formed as (
+
+    select * from {{ ref('src_customer') }}
+
+),
+
+landed as (
+
+    select * from {{ landed('customers') }}
+
+),
+
+received as (
+
+    select
+        customer_id,
+        name,
+        has_loan,
+        source_row_number,
+        loaded_at,
+        cast(null as string) as malformed_reason,
+        customer_id as key_received
+    from well_formed
+
+    union all
+
+    -- A stray quote must not hide whose record it is: that key's history stays open.
+    select
+        customer_id,
+        name,
+        has_loan,
+        source_row_number,
+        loaded_at,
+        malformed_reason,
+        replace(customer_id, '"', '') as key_received
+    from landed
+    where malformed_reason is not null
+
+),
+
+trimmed as (
+
+    select
+        *,
+        {{ clean_string('key_received') }} as customer_id_text,
+        {{ clean_string('name') }} as name_text,
+        {{ clean_string('has_loan') }} as has_loan_text
+    from received
+
+),
+
+parsed as (
+
+    select
+        *,
+        {{ standardize_id('customer_id_text') }} as clean_customer_id,
+        {{ lower_unicode('name_text') }} as customer_name,
+        case when has_loan_text is null then false else {{ standardize_boolean('has_loan_text') }} end as has_loan_flag
+    from trimmed
+
+),
+
+checked as (
+
+    select
+        *,
+        malformed_reason is null
+        and clean_customer_id is not null
+        and customer_name is not null
+        and has_loan_flag is not null as is_valid
+    from parsed
+
+),
+
+repeated_keys as (
+
+    select
+        clean_customer_id,
+        min(customer_name) <> max(customer_name)
+        or count(distinct has_loan_flag) > 1 as is_conflict
+    from checked
+    where is_valid
+    group by clean_customer_id
+    having count(*) > 1
+
+),
+
+copies as (
+
+    select
+        checked.source_row_number,
+        repeated_keys.is_conflict,
+        row_number() over (
+            partition by checked.clean_customer_id
+            order by checked.loaded_at, checked.source_row_number
+        ) as copy_number
+    from checked
+    inner join repeated_keys on checked.clean_customer_id = repeated_keys.clean_customer_id
+    where checked.is_valid
+
+),
+
+judged as (
+
+    select
+        checked.*,
+        case
+            when not checked.is_valid or copies.is_conflict then 'quarantined'
+            when copies.copy_number > 1 then 'duplicate'
+            else 'staged'
+        end as record_status
+    from checked
+    left join copies on checked.source_row_number = copies.source_row_number
+
+)
+
+select
+    judged.clean_customer_id as customer_id,
+    judged.customer_name,
+    judged.has_loan_flag,
+    case when judged.record_status = 'quarantined' then judged.customer_id end as received_customer_id,
+    case when judged.record_status = 'quarantined' then judged.name end as received_name,
+    case when judged.record_status = 'quarantined' then judged.has_loan end as received_has_loan,
+    case when judged.record_status = 'quarantined' then landed.raw_record end as raw_record,
+    judged.source_row_number,
+    judged.loaded_at,
+    judged.record_status,
+    case
+        when judged.record_status <> 'quarantined' then null
+        when judged.malformed_reason is not null then concat('malformed record: ', judged.malformed_reason)
+        when judged.is_valid then 'conflicting duplicate'
+        else concat_ws(
+            '; ',
+            {{ id_failure('judged.customer_id_text', 'customer_id') }},
+            case when judged.name_text is null then 'name is missing' end,
+            case when judged.has_loan_flag is null then 'has_loan is not a yes/no value' end
+        )
+    end as failure_reasons
+from judged
+left join landed
+    on
+        judged.source_row_number = landed.source_row_number
+        and judged.record_status = 'quarantined'
+        and landed.raw_record is not null

@@ -1,0 +1,16 @@
+{% snapshot snap_account %}
+
+    {{ config(unique_key='account_id', strategy='check', check_cols=['customer_id', 'balance_amount', 'account_type']) }}
+
+    select
+        account_id,
+        customer_id,
+        balance_amount,
+        account_type,
+        loaded_at
+    from {{ ref('stg_account') }}
+    {{ stale_versions(
+        'account_id', ['customer_id', 'balance_amount', 'account_type', 'loaded_at'], ref('stg_account_checked')
+    ) }}
+
+{% endsnapshot %}

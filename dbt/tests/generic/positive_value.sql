@@ -1,0 +1,11 @@
+{#
+    Fails for each row whose value is not above zero, or below it where `zero_allowed`. NULL is not_null's affair.
+    A failure means that cleaning let a value through that it ought to have quarantined.
+#}
+{% test positive_value(model, column_name, zero_allowed=false) %}
+
+select {{ column_name }}
+from {{ model }}
+where {{ column_name }} {{ '<' if zero_allowed else '<=' }} 0
+
+{% endtest %}

@@ -1,0 +1,38 @@
+-- The incremental table is not what a full refresh would make of the same snapshots: a change or a delete did not reach it.
+-- Repair with a full refresh, then look for the delivery that broke it.
+with current_rows as (
+
+    select
+        accounts.account_id,
+        accounts.customer_id,
+        accounts.balance_amount,
+        accounts.account_type,
+        customers.customer_name,
+        customers.has_loan_flag,
+        greatest(accounts.dbt_valid_from, customers.dbt_valid_from) as valid_from_at
+    from {{ ref('snap_account') }} as accounts
+    inner join {{ ref('snap_customer') }} as customers on accounts.customer_id = customers.customer_id
+    where accounts.dbt_valid_to is null and customers.dbt_valid_to is null
+
+),
+
+held as (
+
+    select * from {{ ref('int_account_with_customer') }}
+
+)
+
+select
+    current_rows.account_id as expected_account_id,
+    held.account_id as held_account_id
+from current_rows
+full outer join held on current_rows.account_id = held.account_id
+where
+    current_rows.account_id is null
+    or held.account_id is null
+    or current_rows.customer_id <> held.customer_id
+    or current_rows.balance_amount <> held.balance_amount
+    or current_rows.account_type <> held.account_type
+    or current_rows.customer_name <> held.customer_name
+    or current_rows.has_loan_flag <> held.has_loan_flag
+    or current_rows.valid_from_at <> held.valid_from_at

@@ -1,0 +1,22 @@
+{{ config(severity='warn') }}
+
+-- A current account whose customer is not current (unknown, deleted, or only ever quarantined): it bears no interest until
+-- its customer arrives. The quality report gives the reason of each.
+with current_accounts as (
+
+    select * from {{ ref('snap_account') }} where dbt_valid_to is null
+
+),
+
+held as (
+
+    select * from {{ ref('int_account_with_customer') }}
+
+)
+
+select
+    current_accounts.account_id,
+    current_accounts.customer_id
+from current_accounts
+left join held on current_accounts.account_id = held.account_id
+where held.account_id is null

@@ -1,0 +1,6 @@
+-- The interest is not the balance times the rate rounded to cents, or the new balance not their sum: an amount was
+-- rounded, or an old one kept.
+select * from {{ ref('account_summary') }}
+where
+    abs(annual_interest_amount - original_balance_amount * interest_rate_pct) > 0.005
+    or new_balance_amount <> original_balance_amount + annual_interest_amount

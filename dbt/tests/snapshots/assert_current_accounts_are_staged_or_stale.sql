@@ -1,0 +1,37 @@
+-- The current accounts are not those of the delivery: each staged account must be current with the staged values, and any
+-- other current one must have arrived in quarantined records alone. Otherwise the snapshot missed a change or a delete.
+with current_accounts as (
+
+    select * from {{ ref('snap_account') }} where dbt_valid_to is null
+
+),
+
+staged as (
+
+    select * from {{ ref('stg_account') }}
+
+),
+
+quarantined as (
+
+    select distinct account_id from {{ ref('stg_account_checked') }} where record_status = 'quarantined'
+
+)
+
+select
+    staged.account_id as staged_account_id,
+    current_accounts.account_id as current_account_id
+from staged
+full outer join current_accounts on staged.account_id = current_accounts.account_id
+left join quarantined on current_accounts.account_id = quarantined.account_id
+where
+    current_accounts.account_id is null
+    or (staged.account_id is null and quarantined.account_id is null)
+    or (
+        staged.account_id is not null
+        and (
+            staged.customer_id <> current_accounts.customer_id
+            or staged.balance_amount <> current_accounts.balance_amount
+            or staged.account_type <> current_accounts.account_type
+        )
+    )

@@ -1,0 +1,22 @@
+-- The source tables hold another delivery than the ledger's last: more records than that delivery's files have. Build
+-- the source layer again before anything that reads it.
+with counted as (
+
+    select
+        'customers' as file_name,
+        count(*) as found_count,
+        max(source_row_number) as highest_row_number,
+        {{ current_delivery()['customers_rows'] or 0 }} as landed_count
+    from {{ ref('src_customer') }}
+    union all
+    select
+        'accounts' as file_name,
+        count(*) as found_count,
+        max(source_row_number) as highest_row_number,
+        {{ current_delivery()['accounts_rows'] or 0 }} as landed_count
+    from {{ ref('src_account') }}
+
+)
+
+select * from counted
+where found_count > landed_count or highest_row_number > landed_count
