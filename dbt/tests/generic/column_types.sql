@@ -8,7 +8,8 @@
 {%- set found = {} -%}
 {%- if execute -%}
     {%- for column in adapter.get_columns_in_relation(model) -%}
-        {%- do found.update({column.name | lower: column.data_type | lower | replace(' ', '')}) -%}
+        {%- set type = column.dtype if column.is_string() else column.data_type -%}
+        {%- do found.update({column.name | lower: type | lower | replace(' ', '')}) -%}
     {%- endfor -%}
 {%- endif -%}
 {%- set rows = [] -%}
