@@ -1,0 +1,130 @@
+"""The daily pipeline: files in, history and interest calculations out. Wiring only; what the tasks do is in include/."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, chain, task
+from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos.constants import (
+    DbtResourceType,
+    ExecutionMode,
+    InvocationMode,
+    LoadMode,
+    TestBehavior,
+    TestIndirectSelection,
+)
+
+from include import dbt_project, tasks
+from include.layers import LAYERS
+from include.settings import load_settings
+
+DOC = """
+### What it does
+Takes the day's full extracts of customers and accounts, keeps their complete history and publishes the interest
+calculations: `ingest >> source >> staging >> snapshots >> intermediate >> marts >> exports >> quality_report`.
+
+### When it is red
+| task | what it means | what to do |
+| --- | --- | --- |
+| `ingest` | The delivery was refused; nothing has changed. | The last line of its log names the file or the row, what was expected and what was found. Have the file replaced and trigger the DAG again; for a real fall in numbers set `accept_row_drop`. |
+| a dbt task | A model or an error-severity test failed; what comes after it did not run, the exports are the last good ones. | The log names the test; the report shows failing rows. Mend the cause and trigger again: the delivery is finished first. |
+| any task, `is locked by` | Another process holds the DuckDB file. | End it (the message names it) and clear the task. |
+| `quality_report` | It only says that an earlier task failed. | Look at that task. |
+
+A run that is triggered again for a delivery that is already processed changes nothing. The quality report of every run,
+red ones included, is in `data/quality_reports`.
+"""
+
+settings = load_settings()
+
+project = ProjectConfig(
+    dbt_project_path=dbt_project.DBT_DIR,
+    manifest_path=dbt_project.check_manifest(),
+    install_dbt_deps=False,
+    partial_parse=False,  # dbt is handed the parsed project: dbt_project.prepare_task
+)
+profile = ProfileConfig(
+    profile_name=dbt_project.PROFILE,
+    target_name=settings.dbt_target,
+    profiles_yml_filepath=dbt_project.DBT_DIR / "profiles.yml",
+)
+execution = ExecutionConfig(
+    execution_mode=ExecutionMode.LOCAL,
+    invocation_mode=InvocationMode.DBT_RUNNER,
+    test_indirect_selection=TestIndirectSelection.CAUTIOUS,  # tests of several parents have a task of their own
+)
+dbt_args: dict[str, Any] = {
+    "full_refresh": "{{ params.full_refresh }}",
+    "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],  # they test the code, not the day's data
+    "interceptors": [dbt_project.prepare_task],
+    "callback": dbt_project.collect_run_results,
+}
+
+
+def rendering(layer: str) -> RenderConfig:
+    return RenderConfig(
+        load_method=LoadMode.DBT_MANIFEST,
+        select=[f"tag:{layer}"],
+        test_behavior=TestBehavior.BUILD,
+        should_detach_multiple_parents_tests=True,
+        node_converters={DbtResourceType.TEST: tasks.detached_tests_of(layer)},
+        normalize_task_id=tasks.node_name,
+        normalize_task_display_name=tasks.node_name,
+        emit_datasets=False,
+    )
+
+
+with DAG(
+    "lc_pipeline",
+    description="Daily extracts of customers and accounts to history, interest calculations and exports",
+    doc_md=DOC,
+    schedule="0 2 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    max_active_tasks=1 if settings.database_type == "duckdb" else 4,  # one process at a time may hold the DuckDB file
+    tags=["lending", "dbt", settings.database_type],
+    default_args={
+        "owner": "lending-data",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=10),
+    },
+    params={
+        "full_refresh": Param(
+            False,
+            type="boolean",
+            title="Full refresh",
+            description="Rebuild the intermediate and marts tables from the snapshots, even if the delivery is already "
+            "processed. History is kept; `calculated_at` is set anew.",
+        ),
+        "accept_row_drop": Param(
+            False,
+            type="boolean",
+            title="Accept a drop in rows",
+            description="Take the files even if they hold far fewer keys than the last delivery (more than "
+            "MAX_ROW_DROP_PCT). Set it once somebody has confirmed that the extract is complete.",
+        ),
+    },
+) as dag:
+    layers = [
+        DbtTaskGroup(
+            group_id=layer,
+            project_config=project,
+            profile_config=profile,
+            execution_config=execution,
+            render_config=rendering(layer),
+            operator_args=dbt_args,
+        )
+        for layer in LAYERS
+    ]
+
+    with TaskGroup("exports") as exports:
+        [task(tasks.export_csv)(), task(tasks.export_parquet)()] >> task(tasks.publish)()
+
+    report = task(tasks.quality_report, trigger_rule=TriggerRule.ALL_DONE, retries=0)()
+
+    chain(task.short_circuit(tasks.ingest, ignore_downstream_trigger_rules=False)(), *layers, exports, report)

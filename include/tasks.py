@@ -1,0 +1,114 @@
+"""What stands between the DAG and the rest of include/: the tasks' functions, and how Cosmos renders a layer.
+
+The heavy imports are inside the functions: the DAG file imports this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from include.settings import load_settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from cosmos.dbt.graph import DbtNode
+
+
+def node_name(node: DbtNode) -> str:
+    """Name a task as the dbt node that it builds, so that its file can be found by its name."""
+    return node.name
+
+
+@cache
+def _layer_of_each_test() -> dict[str, str]:
+    from include.dbt_project import layer_of_each_test
+
+    return layer_of_each_test()
+
+
+def detached_tests_of(layer: str) -> Callable[..., BaseOperator | list[BaseOperator]]:
+    """Return Cosmos' converter for the tests of several parents, which run as tasks of their own.
+
+    Cosmos puts such a test into the group of every parent, so one that compares two layers would also run in the
+    earlier layer's group, before the later one is built. Here it becomes a task of the last layer that it reads, and
+    an empty list, to which any task can be chained, in the others.
+    """
+
+    def convert(*, task_id: str, task_args: dict[str, Any], dag: Any, task_group: Any, **_: Any) -> Any:
+        from cosmos.operators.local import DbtTestLocalOperator
+
+        # The id alone says which test it is: as `node`, Cosmos 1.15 passes the last one of the group.
+        name = task_id.removesuffix("_test")
+        if _layer_of_each_test()[name] != layer:
+            return []
+        return DbtTestLocalOperator(
+            task_id=name, select=name, dag=dag, task_group=task_group, **{**task_args, "emit_datasets": False}
+        )
+
+    return convert
+
+
+def delivery_time(dag_run: Any) -> datetime:
+    """The time of the run's delivery: its logical date, or when a manual run has none, its run_after."""
+    time: datetime = dag_run.logical_date or dag_run.run_after
+    return time
+
+
+def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
+    """Land the delivery; return whether there is anything to do after that.
+
+    A refused delivery fails at once, with the one line that says why: it stays refused however often it is tried.
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from include import pipeline
+    from include.ingestion import IngestionError
+
+    try:
+        ingestion = pipeline.ingest_delivery(
+            load_settings(),
+            logical_date=delivery_time(dag_run),
+            run_id=dag_run.run_id,
+            accept_row_drop=params["accept_row_drop"],
+            dated_folder_only=dag_run.run_type == "backfill",
+        )
+    except IngestionError as error:
+        raise AirflowFailException(str(error)) from None
+    return params["full_refresh"] or ingestion.outcome != "unchanged"
+
+
+def export_csv(*, dag_run: Any) -> None:
+    """Write both marts as CSV, not yet visible to readers."""
+    from include import pipeline
+
+    pipeline.export_csv(load_settings(), run_id=dag_run.run_id)
+
+
+def export_parquet(*, dag_run: Any) -> None:
+    """Write both marts as Parquet, not yet visible to readers."""
+    from include import pipeline
+
+    pipeline.export_parquet(load_settings(), run_id=dag_run.run_id)
+
+
+def publish(*, dag_run: Any) -> None:
+    """Show readers the new exports, all at once, and close the delivery: it is processed."""
+    from include import pipeline
+
+    pipeline.publish(load_settings(), run_id=dag_run.run_id)
+
+
+def quality_report(*, dag_run: Any, ti: Any) -> None:
+    """Write the run's quality report whatever happened; then fail if any task of the run failed."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from include import pipeline
+
+    pipeline.write_report(load_settings(), run_id=dag_run.run_id)
+    states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
+    failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
+    if failed:
+        raise AirflowFailException(f"the run has failed tasks: {', '.join(failed)}")
