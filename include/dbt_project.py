@@ -5,6 +5,7 @@ Nothing of dbt is imported before it is needed: importing it takes seconds, and 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,10 +210,27 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
     os.replace(temporary, path)
 
 
+@cache
+def import_dbt() -> None:
+    """Import dbt, its adapter and Cosmos' operators (2 s), once, and exempt what is there now from garbage collection.
+
+    Cosmos collects garbage after each dbt task; where all tasks run in one process, under `airflow dags test`, going
+    through everything that Airflow and dbt have imported took 0.5 s of each task's 1.4 s.
+    """
+    import cosmos.operators.local
+    import dbt.adapters.duckdb.impl
+    import dbt.cli.main
+    import dbt.task.build
+    import dbt.task.test  # noqa: F401
+
+    gc.freeze()
+
+
 def prepare_task(_context: Any, _operator: Any) -> None:
     """Cosmos interceptor, called before each dbt task: hand dbt the environment and the project parsed beforehand."""
     from cosmos.dbt.runner import get_runner
 
+    import_dbt()
     settings = load_settings()
     # Not operator.env: it is a rendered field, and the UI would show the token in it.
     os.environ.update(settings.dbt_environment())

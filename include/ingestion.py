@@ -1,0 +1,235 @@
+"""Two CSV extracts become a landed delivery: checked as wholes, kept as received, entered in the ledger last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from include.csv_reader import BadExtract, read_csv
+from include.files import Locked, lock, replacing, sha256
+from include.ledger import Delivery, FileRecord, Ledger, time_text
+from include.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
+
+Outcome = Literal["landed", "resumed", "unchanged"]
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """One of the two extracts: its name, its columns (header name -> name in the landing) and its key."""
+
+    name: str
+    columns: Mapping[str, str]
+    key: str
+
+
+CUSTOMERS = FileSpec(
+    "customers", {"CustomerID": "customer_id", "Name": "name", "HasLoan": "has_loan"}, key="customer_id"
+)
+ACCOUNTS = FileSpec(
+    "accounts",
+    {"AccountID": "account_id", "CustomerID": "customer_id", "Balance": "balance", "AccountType": "account_type"},
+    key="account_id",
+)
+FILES = (CUSTOMERS, ACCOUNTS)
+
+
+class IngestionError(Exception):
+    """The delivery is refused and nothing has changed; the message names the file or the times, and what to do."""
+
+
+class UnfinishedDelivery(IngestionError):
+    """An earlier delivery was landed but not processed, and has to be finished first."""
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """What became of a delivery: `landed` now, `resumed` (landed by an earlier run) or `unchanged` (processed)."""
+
+    outcome: Outcome
+    delivery: Delivery
+
+
+def ingest(
+    settings: Settings,
+    *,
+    logical_date: datetime,
+    run_id: str,
+    accept_row_drop: bool = False,
+    dated_folder_only: bool = False,
+    before_commit: Callable[[Delivery | None], None] = lambda replaced: None,
+) -> Ingestion:
+    """Land the delivery of `logical_date` (aware), by the rules of section 4 of the design.
+
+    `before_commit` is called when the files are landed and the ledger is about to be written, with the unfinished
+    delivery that this one replaces, if any. Raises IngestionError, UnfinishedDelivery among them.
+    """
+    try:
+        with lock(settings.landing_path / ".lock", f"ingesting a delivery (run {run_id})"):
+            return _ingest(settings, logical_date, run_id, accept_row_drop, dated_folder_only, before_commit)
+    except (BadExtract, Locked) as error:
+        raise IngestionError(str(error)) from error
+
+
+def _ingest(
+    settings: Settings,
+    logical_date: datetime,
+    run_id: str,
+    accept_row_drop: bool,
+    dated_folder_only: bool,
+    before_commit: Callable[[Delivery | None], None],
+) -> Ingestion:
+    ledger = Ledger.load(settings.landing_path)
+    logical_date = logical_date.astimezone(UTC)
+    last = ledger.last
+    before = ledger.last_processed
+    if before and logical_date < before.logical_date:
+        raise IngestionError(
+            f"the delivery of {time_text(logical_date)} is older than the last processed one, of "
+            f"{time_text(before.logical_date)}: deliveries have to come in the order of their logical dates"
+        )
+    if ledger.unfinished and logical_date != ledger.unfinished.logical_date:
+        raise UnfinishedDelivery(
+            f"the delivery of {time_text(ledger.unfinished.logical_date)} was landed by run {ledger.unfinished.run_id} "
+            "but not processed, and has to be finished first"
+        )
+
+    paths = find_extracts(settings.input_path, logical_date, dated_folder_only=dated_folder_only)
+    seen = {name: _fingerprint(path) for name, path in paths.items()}
+    digests = {name: sha256(path) for name, path in paths.items()}
+    if last and logical_date == last.logical_date and all(last.file(n).sha256 == d for n, d in digests.items()):
+        return Ingestion("resumed" if last.state == "landed" else "unchanged", last)
+
+    delivered_at = max(logical_date, last.delivered_at + timedelta(microseconds=1)) if last else logical_date
+    records = {}
+    for spec in FILES:
+        path = paths[spec.name]
+        records[spec.name] = _land(
+            spec,
+            path,
+            digests[spec.name],
+            settings=settings,
+            delivered_at=delivered_at,
+            before=before.file(spec.name) if before else None,
+            max_drop_pct=100.0 if accept_row_drop else settings.max_row_drop_pct,
+        )
+        if _fingerprint(path) != seen[spec.name]:
+            raise IngestionError(
+                f"{path} changed while it was read: wait until the sender has finished it, and try again"
+            )
+
+    delivery = Delivery(logical_date, delivered_at, "landed", run_id, records["customers"], records["accounts"])
+    before_commit(ledger.unfinished)
+    ledger.append(delivery)
+    return Ingestion("landed", delivery)
+
+
+def find_extracts(input_path: Path, logical_date: datetime, *, dated_folder_only: bool = False) -> dict[str, Path]:
+    """Return the path of each file of the delivery of `logical_date`: the day's folder goes before the loose files.
+
+    Raises IngestionError where the day's folder holds one file of the two, or has to be there and is not.
+    """
+    dated = input_path / f"{logical_date.astimezone(UTC):%Y-%m-%d}"
+    names = [f"{spec.name}.csv" for spec in FILES]
+    missing = [name for name in names if not (dated / name).exists()]
+    if missing and dated_folder_only:
+        raise IngestionError(
+            f"{dated} has no {' and no '.join(missing)}: a backfill takes each day's files from the day's own folder"
+        )
+    if len(missing) == 1:
+        raise IngestionError(f"{dated} has no {missing[0]}: a day's folder has to hold {' and '.join(names)}")
+    folder = input_path if missing else dated
+    return {spec.name: folder / f"{spec.name}.csv" for spec in FILES}
+
+
+def _fingerprint(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise IngestionError(f"{path} is missing: expected the full extract ({error.strerror})") from error
+    if not path.is_file():
+        raise IngestionError(f"{path} is no file: expected the full extract")
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _land(
+    spec: FileSpec,
+    path: Path,
+    digest: str,
+    *,
+    settings: Settings,
+    delivered_at: datetime,
+    before: FileRecord | None,
+    max_drop_pct: float,
+) -> FileRecord:
+    """Check one extract and write it into the landing, not yet entered in the ledger."""
+    import duckdb
+
+    extract = read_csv(path, spec.columns).table
+    with duckdb.connect(config={"TimeZone": "UTC"}) as connection:
+        connection.register("extract", extract)
+        distinct_keys = _distinct_keys(connection, spec)
+        if before and distinct_keys < before.distinct_keys * (1 - max_drop_pct / 100):
+            raise IngestionError(
+                f"{path} has {distinct_keys} distinct values of {spec.key}, the last delivery had "
+                f"{before.distinct_keys}: they fell by more than MAX_ROW_DROP_PCT ({settings.max_row_drop_pct:g} %), so the extract is probably "
+                "truncated. If it is complete, run again with accept_row_drop."
+            )
+        landed = f"{spec.name}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
+        with replacing(settings.landing_path / landed) as temporary:
+            _write_landing(connection, spec, temporary, delivered_at, before and settings.landing_path / before.path)
+    return FileRecord(landed, digest, path.stat().st_size, extract.num_rows, distinct_keys)
+
+
+def _distinct_keys(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> int:
+    """Count the distinct keys, malformed records included, trimmed; what counts as missing is not counted."""
+    row = connection.execute(f"""
+        select count(distinct key)
+        from (select trim({spec.key}, E' \\t\\r\\n') as key from extract)
+        where lower(key) not in ('', 'null', 'n/a', 'none')
+    """).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _write_landing(
+    connection: duckdb.DuckDBPyConnection, spec: FileSpec, target: Path, delivered_at: datetime, before: Path | None
+) -> None:
+    """Write the extract with `delivered_at`, and with `loaded_at`: since when this exact record has been arriving.
+
+    That is the record's loaded_at in the landing before, where its fields were there too, else delivered_at (design,
+    section 5). Quotes and the order of columns are not the record's; of a malformed one all its text is.
+    """
+    same = " and ".join(
+        f"extract.{column} is not distinct from before.{column}"
+        for column in (*spec.columns.values(), "malformed_text")
+    )
+    columns = ", ".join(spec.columns.values())
+    text_of_malformed = "case when malformed_reason is not null then coalesce(raw_record, '') end as malformed_text"
+    connection.execute(
+        f"create view before as select distinct {columns}, {text_of_malformed}, loaded_at "
+        f"from read_parquet('{_quoted(before)}')"
+        if before
+        else f"create view before as select {columns}, null as malformed_text, null as loaded_at from extract limit 0"
+    )
+    connection.execute(
+        f"""
+        copy (
+            select
+                extract.* exclude (malformed_text),
+                $delivered_at::timestamptz as delivered_at,
+                coalesce(before.loaded_at, $delivered_at)::timestamptz as loaded_at
+            from (select *, {text_of_malformed} from extract) as extract
+            left join before on {same}
+        ) to '{_quoted(target)}' (format parquet)
+        """,
+        {"delivered_at": delivered_at},
+    )
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,0 +1,143 @@
+"""The ledger beside the landing: one line for each delivery, the last one written last (design, section 4)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from include.files import replacing
+
+State = Literal["landed", "processed"]
+FILE_NAMES = ("customers", "accounts")
+
+
+class LedgerError(Exception):
+    """The ledger can't be read; the message names the file and the line."""
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One landed file: its path in the landing, and what was received."""
+
+    path: str
+    sha256: str
+    bytes: int
+    rows: int
+    distinct_keys: int
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A pair of landed files. Times are aware, in UTC; `delivered_at` is the logical date, or later in a correction."""
+
+    logical_date: datetime
+    delivered_at: datetime
+    state: State
+    run_id: str
+    customers: FileRecord
+    accounts: FileRecord
+
+    def file(self, name: str) -> FileRecord:
+        """Return the record of `customers` or `accounts`."""
+        record: FileRecord = getattr(self, name)
+        return record
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ledger's line for it: flat, times as text, so that SQL reads it without unnesting."""
+        line: dict[str, Any] = {
+            "logical_date": time_text(self.logical_date),
+            "delivered_at": time_text(self.delivered_at),
+            "state": self.state,
+            "run_id": self.run_id,
+        }
+        for name in FILE_NAMES:
+            line |= {f"{name}_{field}": value for field, value in asdict(self.file(name)).items()}
+        return line
+
+    @staticmethod
+    def from_json(line: dict[str, Any]) -> Delivery:
+        """Read what to_json() made. Raises KeyError, TypeError or ValueError on anything else."""
+        files = {
+            name: FileRecord(
+                path=line[f"{name}_path"],
+                sha256=line[f"{name}_sha256"],
+                bytes=line[f"{name}_bytes"],
+                rows=line[f"{name}_rows"],
+                distinct_keys=line[f"{name}_distinct_keys"],
+            )
+            for name in FILE_NAMES
+        }
+        if line["state"] not in ("landed", "processed"):
+            raise ValueError(f"state is {line['state']!r}")
+        return Delivery(
+            logical_date=datetime.fromisoformat(line["logical_date"]),
+            delivered_at=datetime.fromisoformat(line["delivered_at"]),
+            state=line["state"],
+            run_id=line["run_id"],
+            customers=files["customers"],
+            accounts=files["accounts"],
+        )
+
+
+def time_text(time: datetime) -> str:
+    """Write an aware time in UTC with microseconds, so that texts sort as times do: 2026-01-05T02:00:00.000000Z."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The deliveries of a landing, oldest first. Changing it writes the whole file anew and renames it."""
+
+    path: Path
+    entries: tuple[Delivery, ...]
+
+    @staticmethod
+    def load(landing: Path) -> Ledger:
+        """Read the ledger of a landing, empty where there is none yet. Raises LedgerError."""
+        path = landing / "ledger.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        entries = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                entries.append(Delivery.from_json(json.loads(line)))
+            except (KeyError, TypeError, ValueError) as error:
+                raise LedgerError(f"{path}, line {number}: not an entry of the ledger ({error!r})") from error
+        return Ledger(path, tuple(entries))
+
+    @property
+    def last(self) -> Delivery | None:
+        """The delivery that is in progress, or the last one processed."""
+        return self.entries[-1] if self.entries else None
+
+    @property
+    def last_processed(self) -> Delivery | None:
+        """The delivery that tables and exports show when nothing is in progress."""
+        return next((entry for entry in reversed(self.entries) if entry.state == "processed"), None)
+
+    @property
+    def processed(self) -> tuple[Delivery, ...]:
+        """All deliveries that made history: without those that a correction replaced before they were processed."""
+        return tuple(entry for entry in self.entries if entry.state == "processed")
+
+    @property
+    def unfinished(self) -> Delivery | None:
+        """The delivery that was landed and is still to be processed."""
+        return self.last if self.last and self.last.state == "landed" else None
+
+    def append(self, delivery: Delivery) -> Ledger:
+        """Add a delivery: the commit point of its ingestion."""
+        return self._write((*self.entries, delivery))
+
+    def mark_processed(self) -> Ledger:
+        """Close the last delivery: tables and exports show it."""
+        if self.last is None:
+            raise LedgerError(f"{self.path} has no delivery that could be closed")
+        return self._write((*self.entries[:-1], replace(self.last, state="processed")))
+
+    def _write(self, entries: tuple[Delivery, ...]) -> Ledger:
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(entry.to_json()) + "\n" for entry in entries), encoding="utf-8")
+        return Ledger(self.path, entries)
