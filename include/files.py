@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import os
 import re
@@ -10,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from include.errors import PipelineError
 
-class Locked(Exception):
+
+class Locked(PipelineError):
     """Another process holds the lock; the message names the lock's file and the process."""
 
 
@@ -19,9 +22,12 @@ class Locked(Exception):
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to, then make it durable and rename it to `path`.
 
-    When the body raises, `path` stays as it was. The folder is created if it is missing.
+    When the body raises, `path` stays as it was. The folder is created if it is missing, and what a killed process left
+    there of an earlier try is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        left_behind.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

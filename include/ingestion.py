@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from include.csv_reader import BadExtract, read_csv
+from include.errors import PipelineError
 from include.files import Locked, lock, replacing, sha256
 from include.ledger import Delivery, FileRecord, Ledger, time_text
 from include.settings import Settings
@@ -39,7 +40,7 @@ ACCOUNTS = FileSpec(
 FILES = (CUSTOMERS, ACCOUNTS)
 
 
-class IngestionError(Exception):
+class IngestionError(PipelineError):
     """The delivery is refused and nothing has changed; the message names the file or the times, and what to do."""
 
 
@@ -70,7 +71,7 @@ def ingest(
     delivery that this one replaces, if any. Raises IngestionError, UnfinishedDelivery among them.
     """
     try:
-        with lock(settings.landing_path / ".lock", f"ingesting a delivery (run {run_id})"):
+        with lock(settings.landing_path / ".ingest.lock", f"ingesting a delivery (run {run_id})"):
             return _ingest(settings, logical_date, run_id, accept_row_drop, dated_folder_only, before_commit)
     except (BadExtract, Locked) as error:
         raise IngestionError(str(error)) from error
@@ -171,18 +172,21 @@ def _land(
     import duckdb
 
     extract = read_csv(path, spec.columns).table
-    with duckdb.connect(config={"TimeZone": "UTC"}) as connection:
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
         connection.register("extract", extract)
         distinct_keys = _distinct_keys(connection, spec)
         if before and distinct_keys < before.distinct_keys * (1 - max_drop_pct / 100):
             raise IngestionError(
                 f"{path} has {distinct_keys} distinct values of {spec.key}, the last delivery had "
-                f"{before.distinct_keys}: they fell by more than MAX_ROW_DROP_PCT ({settings.max_row_drop_pct:g} %), so the extract is probably "
-                "truncated. If it is complete, run again with accept_row_drop."
+                f"{before.distinct_keys}: they fell by more than MAX_ROW_DROP_PCT ({settings.max_row_drop_pct:g} %); "
+                "the extract is probably truncated. If it is complete, run again with accept_row_drop"
             )
         landed = f"{spec.name}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
         with replacing(settings.landing_path / landed) as temporary:
-            _write_landing(connection, spec, temporary, delivered_at, before and settings.landing_path / before.path)
+            _write_landing(
+                connection, spec, temporary, delivered_at, settings.landing_path / before.path if before else None
+            )
     return FileRecord(landed, digest, path.stat().st_size, extract.num_rows, distinct_keys)
 
 

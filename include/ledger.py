@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from include.errors import PipelineError
 from include.files import replacing
 
 State = Literal["landed", "processed"]
 FILE_NAMES = ("customers", "accounts")
 
 
-class LedgerError(Exception):
+class LedgerError(PipelineError):
     """The ledger can't be read; the message names the file and the line."""
 
 

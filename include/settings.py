@@ -11,6 +11,8 @@ from typing import Literal, TypeVar
 
 from dotenv import dotenv_values
 
+from include.errors import PipelineError
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 DatabaseType = Literal["duckdb", "databricks"]
@@ -19,7 +21,7 @@ DBT_TARGETS: dict[DatabaseType, str] = {"duckdb": "dev", "databricks": "prod"}
 T = TypeVar("T")
 
 
-class SettingsError(Exception):
+class SettingsError(PipelineError):
     """Settings are missing or wrong; the message has one line for each variable."""
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def node_name(node: DbtNode) -> str:
     """Name a task as the dbt node that it builds, so that its file can be found by its name."""
-    return node.name
+    return str(node.name)
 
 
 @cache
@@ -74,24 +74,25 @@ def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
             run_id=dag_run.run_id,
             accept_row_drop=params["accept_row_drop"],
             dated_folder_only=dag_run.run_type == "backfill",
+            full_refresh=params["full_refresh"],
         )
     except IngestionError as error:
         raise AirflowFailException(str(error)) from None
-    return params["full_refresh"] or ingestion.outcome != "unchanged"
+    return bool(params["full_refresh"]) or ingestion.outcome != "unchanged"
 
 
 def export_csv(*, dag_run: Any) -> None:
     """Write both marts as CSV, not yet visible to readers."""
     from include import pipeline
 
-    pipeline.export_csv(load_settings(), run_id=dag_run.run_id)
+    pipeline.export(load_settings(), "csv", run_id=dag_run.run_id)
 
 
 def export_parquet(*, dag_run: Any) -> None:
     """Write both marts as Parquet, not yet visible to readers."""
     from include import pipeline
 
-    pipeline.export_parquet(load_settings(), run_id=dag_run.run_id)
+    pipeline.export(load_settings(), "parquet", run_id=dag_run.run_id)
 
 
 def publish(*, dag_run: Any) -> None:

@@ -1,0 +1,142 @@
+"""The marts as files for others to read, all of one delivery replaced together (design, section 9).
+
+data/outputs/account_summary.csv -> .current/account_summary.csv      readers open these names
+data/outputs/.current            -> .versions/000007                  one rename replaces this link
+data/outputs/.versions/000007/                                        complete, never changed; the last two are kept
+data/outputs/.staging/<run>/                                          what a run has written so far
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from include.errors import PipelineError
+from include.files import replacing, run_key, sha256, sync
+from include.ledger import time_text
+from include.warehouse import Warehouse
+
+MARTS = {"account_summary": "account_id", "customer_profile": "customer_id"}
+"""The exported tables and the column that each is ordered by."""
+
+Format = Literal["csv", "parquet"]
+FORMATS: tuple[Format, ...] = ("csv", "parquet")
+FILES = tuple(f"{mart}.{format_}" for mart in MARTS for format_ in FORMATS)
+MANIFEST = "manifest.json"
+_COPY_OPTIONS = {
+    "csv": "format csv, header, timestampformat '%Y-%m-%dT%H:%M:%S.%fZ'",
+    "parquet": "format parquet, compression zstd",
+}
+
+
+class ExportError(PipelineError):
+    """The exports of a run are incomplete or disagree; what readers see is as it was."""
+
+
+def write_exports(warehouse: Warehouse, output_path: Path, format_: Format, *, run_id: str) -> None:
+    """Write both marts in one format, ordered by key, where readers don't see them yet.
+
+    CSV: UTF-8, header, RFC 4180, LF, times as ISO 8601 in UTC, decimals with their places, true and false. Parquet: the
+    types of the models' contracts, times in UTC. Rows stream through; memory doesn't grow with the table.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    for mart, key in MARTS.items():
+        select = f"select * from {warehouse.relation('marts', mart)} order by {key}"
+        with (
+            warehouse.stream(select) as reader,
+            duckdb.connect() as writer,
+            replacing(_staging(output_path, run_id) / f"{mart}.{format_}") as temporary,
+        ):
+            times = [field.name for field in reader.schema if pa.types.is_timestamp(field.type)]
+            in_utc = ", ".join(f"{time}::timestamp at time zone 'UTC' as {time}" for time in times)
+            writer.execute("set TimeZone = 'UTC'")
+            writer.register("mart", reader)
+            writer.execute(
+                f"copy (select * replace ({in_utc}) from mart) to '{_quoted(temporary)}' ({_COPY_OPTIONS[format_]})"
+            )
+
+
+def publish_exports(output_path: Path, *, run_id: str, delivered_at: datetime) -> Path:
+    """Show readers all files that the run wrote, and their manifest, at once; return the manifest's path.
+
+    May be called again after a crash at any point. Raises ExportError if a file is missing or CSV and Parquet disagree.
+    """
+    staging = _staging(output_path, run_id)
+    versions = output_path / ".versions"
+    versions.mkdir(parents=True, exist_ok=True)
+    if staging.is_dir():
+        manifest = _manifest(staging, run_id, delivered_at)
+        with replacing(staging / MANIFEST) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+        number = max((int(path.name) for path in versions.iterdir()), default=0) + 1
+        version = versions / f"{number:06d}"
+        staging.rename(version)
+        sync(versions)
+    else:
+        version = _version_of(run_id, versions)
+    _link(output_path / ".current", version.relative_to(output_path))
+    for name in (*FILES, MANIFEST):
+        _link(output_path / name, Path(".current", name))
+    for old in (output_path / ".staging", *sorted(versions.iterdir())[:-2]):
+        shutil.rmtree(old, ignore_errors=True)
+    return output_path / MANIFEST
+
+
+def _manifest(folder: Path, run_id: str, delivered_at: datetime) -> dict[str, Any]:
+    missing = [name for name in FILES if not (folder / name).exists()]
+    if missing:
+        raise ExportError(f"run {run_id} has not written {', '.join(missing)}: export again, then publish")
+    files = {
+        name: {
+            "rows": _count_rows(folder / name),
+            "bytes": (folder / name).stat().st_size,
+            "sha256": sha256(folder / name),
+        }
+        for name in FILES
+    }
+    for mart in MARTS:
+        counts = {format_: files[f"{mart}.{format_}"]["rows"] for format_ in FORMATS}
+        if len(set(counts.values())) > 1:
+            raise ExportError(f"the exports of {mart} disagree in rows ({counts}): export again, then publish")
+    return {"run_id": run_id, "delivered_at": time_text(delivered_at), "files": files}
+
+
+def _count_rows(path: Path) -> int:
+    import duckdb
+
+    options = "" if path.suffix == ".parquet" else ", header = true, all_varchar = true, delim = ',', quote = '\"'"
+    with duckdb.connect() as connection:
+        row = connection.execute(f"select count(*) from read_{path.suffix[1:]}('{_quoted(path)}'{options})").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _version_of(run_id: str, versions: Path) -> Path:
+    for version in sorted(versions.iterdir(), reverse=True):
+        if json.loads((version / MANIFEST).read_text())["run_id"] == run_id:
+            return version
+    raise ExportError(f"run {run_id} has not written any exports: export, then publish")
+
+
+def _staging(output_path: Path, run_id: str) -> Path:
+    return output_path / ".staging" / run_key(run_id)
+
+
+def _link(name: Path, target: Path) -> None:
+    """Let `name` be a symbolic link to `target`, replacing what it was in one rename."""
+    if name.is_symlink() and name.readlink() == target:
+        return
+    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(name)
+    sync(name.parent)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

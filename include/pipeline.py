@@ -1,0 +1,224 @@
+"""The steps of one delivery, as the DAG's tasks and `python -m include.deliver` call them.
+
+ingest_delivery -> dbt (Cosmos in the DAG, build() here) -> export -> publish -> write_report
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from include import dbt_project
+from include.errors import PipelineError
+from include.exports import FORMATS, Format, publish_exports, write_exports
+from include.files import lock, replacing
+from include.ingestion import Ingestion, IngestionError, UnfinishedDelivery, ingest
+from include.ledger import Delivery, Ledger, time_text
+from include.settings import Settings
+from include.warehouse import open_warehouse
+
+if TYPE_CHECKING:
+    from dbt.contracts.results import RunResult
+
+BUILD = ["build", "--exclude-resource-type", "unit_test"]
+"""dbt's command for a delivery; unit tests test the code and not the day's data, and run in `make test`."""
+
+
+class DeliveryFailed(PipelineError):
+    """The delivery was landed but can't be finished; the next run takes it up again. The message names what failed."""
+
+
+def deliver(
+    settings: Settings,
+    *,
+    logical_date: datetime,
+    run_id: str,
+    full_refresh: bool = False,
+    accept_row_drop: bool = False,
+) -> Path:
+    """Run one delivery end to end in this process; return the path of its quality report, written whatever happens.
+
+    `logical_date` is aware. Raises IngestionError, DeliveryFailed, WarehouseError, ExportError or files.Locked.
+    """
+    with lock(settings.landing_path / ".deliver.lock", f"running a delivery (run {run_id})"):
+        try:
+            ingestion = ingest_delivery(
+                settings,
+                logical_date=logical_date,
+                run_id=run_id,
+                accept_row_drop=accept_row_drop,
+                full_refresh=full_refresh,
+            )
+            if full_refresh or ingestion.outcome != "unchanged":
+                _process(settings, run_id=run_id, full_refresh=full_refresh)
+        finally:
+            report = write_report(settings, run_id=run_id)
+    return report
+
+
+def ingest_delivery(
+    settings: Settings,
+    *,
+    logical_date: datetime,
+    run_id: str,
+    accept_row_drop: bool = False,
+    dated_folder_only: bool = False,
+    full_refresh: bool = False,
+) -> Ingestion:
+    """Land the delivery, finishing an unfinished one of before first, and note for the report what became of it.
+
+    Raises what ingest() raises and, where the tables and the landing don't belong together, IngestionError.
+    """
+    outcome: str = "refused"
+    delivered_at: datetime | None = None
+    message: str | None = None
+    try:
+        _check_history(settings)
+        warehouse = open_warehouse(settings)
+
+        def before_commit(replaced: Delivery | None) -> None:
+            if replaced:
+                warehouse.restore()
+            else:
+                warehouse.checkpoint()
+
+        def land() -> Ingestion:
+            return ingest(
+                settings,
+                logical_date=logical_date,
+                run_id=run_id,
+                accept_row_drop=accept_row_drop,
+                dated_folder_only=dated_folder_only,
+                before_commit=before_commit,
+            )
+
+        try:
+            ingestion = land()
+        except UnfinishedDelivery:
+            _finish(settings)
+            ingestion = land()
+        outcome, delivered_at = ingestion.outcome, ingestion.delivery.delivered_at
+        return ingestion
+    except Exception as error:
+        message = str(error)
+        raise
+    finally:
+        _note_ingestion(settings, run_id, outcome, message, logical_date, delivered_at, full_refresh)
+
+
+def build(settings: Settings, *, run_id: str, full_refresh: bool = False) -> None:
+    """Run dbt over the current delivery. Raises DeliveryFailed naming the nodes that failed."""
+    args = [*BUILD, "--quiet", *(["--full-refresh"] if full_refresh else [])]
+    result = dbt_project.run_dbt(settings, args, run_id=run_id)
+    if not result.success:
+        failed = [_explain(node) for node in result.result if node.status in ("error", "fail")]
+        raise DeliveryFailed("dbt failed: " + "; ".join(failed))
+
+
+def export(settings: Settings, format_: Format, *, run_id: str) -> None:
+    """Write both marts in one format, not yet visible to readers."""
+    write_exports(open_warehouse(settings), settings.output_path, format_, run_id=run_id)
+
+
+def publish(settings: Settings, *, run_id: str) -> None:
+    """Show readers the run's exports, all at once, and close the delivery: it is processed.
+
+    Raises DeliveryFailed where another run has landed a later delivery since.
+    """
+    ledger = Ledger.load(settings.landing_path)
+    delivered_at = _delivered_at_of(settings, run_id)
+    if ledger.last is None or ledger.last.delivered_at != delivered_at:
+        raise DeliveryFailed(
+            f"the delivery of {time_text(delivered_at)} was overtaken: a later run has finished it and landed "
+            "another one"
+        )
+    publish_exports(settings.output_path, run_id=run_id, delivered_at=delivered_at)
+    if ledger.unfinished:
+        ledger.mark_processed()
+    open_warehouse(settings).discard_checkpoint()
+
+
+def write_report(settings: Settings, *, run_id: str) -> Path:
+    """Write the run's quality report, whatever happened; return its path."""
+    from include.quality.report import write_report as write
+
+    return write(settings, run_id=run_id, warehouse=open_warehouse(settings))
+
+
+def _process(settings: Settings, *, run_id: str, full_refresh: bool = False) -> None:
+    build(settings, run_id=run_id, full_refresh=full_refresh)
+    for format_ in FORMATS:
+        export(settings, format_, run_id=run_id)
+    publish(settings, run_id=run_id)
+
+
+def _finish(settings: Settings) -> None:
+    """Process the delivery that an earlier run landed, as a run of its own, with its own report."""
+    unfinished = Ledger.load(settings.landing_path).unfinished
+    if unfinished is None:
+        return
+    run_id = f"{unfinished.run_id}__finished"
+    _note_ingestion(
+        settings, run_id, "resumed", None, unfinished.logical_date, unfinished.delivered_at, full_refresh=False
+    )
+    try:
+        _process(settings, run_id=run_id)
+    except DeliveryFailed as error:
+        raise DeliveryFailed(
+            f"the delivery of {time_text(unfinished.logical_date)} has to be finished first, and failed again: {error}"
+        ) from error
+    finally:
+        write_report(settings, run_id=run_id)
+
+
+def _check_history(settings: Settings) -> None:
+    """Refuse to begin a history anew beside a landing that has one, or the other way round."""
+    has_history = open_warehouse(settings).has_history()
+    ledger = Ledger.load(settings.landing_path)
+    if ledger.last_processed and not has_history:
+        raise IngestionError(
+            f"{ledger.path} has processed deliveries, but the warehouse has no history of them: run "
+            "`python -m include.rebuild` to rebuild it from the landing"
+        )
+    if has_history and not ledger.entries:
+        raise IngestionError(
+            f"the warehouse has history, but {ledger.path} has no deliveries: is LANDING_PATH the landing that the "
+            "history was made from?"
+        )
+
+
+def _note_ingestion(
+    settings: Settings,
+    run_id: str,
+    outcome: str,
+    error: str | None,
+    logical_date: datetime,
+    delivered_at: datetime | None,
+    full_refresh: bool,
+) -> None:
+    note = {
+        "run_id": run_id,
+        "outcome": outcome,
+        "error": error,
+        "logical_date": time_text(logical_date),
+        "delivered_at": time_text(delivered_at) if delivered_at else None,
+        "full_refresh": full_refresh,
+    }
+    with replacing(_ingestion_note(settings, run_id)) as temporary:
+        temporary.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+
+
+def _delivered_at_of(settings: Settings, run_id: str) -> datetime:
+    note = json.loads(_ingestion_note(settings, run_id).read_text(encoding="utf-8"))
+    return datetime.fromisoformat(note["delivered_at"])
+
+
+def _ingestion_note(settings: Settings, run_id: str) -> Path:
+    return dbt_project.artifacts_dir(settings, run_id) / "ingestion.json"
+
+
+def _explain(node: RunResult) -> str:
+    what = " ".join((node.message or "").split())
+    return f"{node.node.name} ({what})" if what else str(node.node.name)

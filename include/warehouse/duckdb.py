@@ -1,0 +1,121 @@
+"""The embedded warehouse: one DuckDB file, which one process at a time may write."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import tenacity
+
+from include.files import replacing
+from include.layers import LAYERS
+from include.warehouse import WarehouseBusy, WarehouseError
+
+BASE_SCHEMA = "main"
+"""The schema of the profile in dbt/profiles.yml."""
+
+BATCH_ROWS = 100_000
+
+
+class DuckDBWarehouse:
+    """See include.warehouse.Warehouse. A file that another process holds is waited for, 15 s in all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept = path.with_name(f"{path.name}.checkpoint")
+
+    def relation(self, layer: str, table: str) -> str:
+        if layer not in LAYERS:
+            raise ValueError(f"no such layer: {layer}")
+        return f"{BASE_SCHEMA}_{layer}.{table}"
+
+    def query(self, sql: str) -> pa.Table:
+        with self._connection(read_only=True) as connection:
+            return connection.sql(sql).to_arrow_table()
+
+    @contextmanager
+    def stream(self, sql: str) -> Iterator[pa.RecordBatchReader]:
+        with self._connection(read_only=True) as connection:
+            yield connection.sql(sql).to_arrow_reader(BATCH_ROWS)
+
+    def has_history(self) -> bool:
+        if not self.path.exists():
+            return False
+        found = self.query(
+            "select count(*) as found from information_schema.tables "
+            f"where table_schema = '{BASE_SCHEMA}_snapshots' and table_name in ('snap_customer', 'snap_account')"
+        )
+        return bool(found["found"][0].as_py() == 2)
+
+    def checkpoint(self) -> None:
+        with self.held(), replacing(self._kept) as temporary:
+            if self.path.exists():
+                _copy(self.path, temporary)
+            else:
+                temporary.touch()  # an empty file says that there was no database
+
+    def restore(self) -> None:
+        if not self._kept.exists():
+            raise WarehouseError(
+                f"{self._kept} is missing, so the unfinished delivery can't be undone: run `python -m include.rebuild`"
+            )
+        with self.held():
+            self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+            if self._kept.stat().st_size == 0:
+                self.path.unlink(missing_ok=True)
+                return
+            with replacing(self.path) as temporary:
+                _copy(self._kept, temporary)
+
+    def discard_checkpoint(self) -> None:
+        self._kept.unlink(missing_ok=True)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the file, if it exists, its write-ahead log written back."""
+        if not self.path.exists():
+            yield
+            return
+        with self._connection(read_only=False) as connection:
+            connection.execute("checkpoint")
+            yield
+
+    @contextmanager
+    def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        try:
+            with self._connect(read_only) as connection:
+                yield connection
+        except duckdb.IOException as error:
+            holder = re.search(r"held in (.+?)\. (?:See also|However)", str(error), re.DOTALL)
+            if holder is None:
+                raise WarehouseError(f"{self.path}: {error}") from error
+            raise WarehouseBusy(
+                f"{self.path} is locked by another process: {holder[1]}. Close it there, then try again"
+            ) from error
+        except duckdb.Error as error:
+            raise WarehouseError(f"{self.path}: {error}") from error
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception(lambda error: "Could not set lock" in str(error)),
+        wait=tenacity.wait_exponential(max=8),
+        stop=tenacity.stop_after_attempt(5),
+        reraise=True,
+    )
+    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(self.path, read_only=read_only)
+        connection.execute("set TimeZone = 'UTC'")
+        return connection
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy in a process of its own: closing a file drops every lock that this process has on it, DuckDB's too."""
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "import shutil, sys; shutil.copyfile(*sys.argv[1:])", source, target],
+        check=True,
+    )
