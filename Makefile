@@ -1,0 +1,59 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+PORT ?= 8080
+ACTIVATE := . ./env.sh
+
+.PHONY: help setup run demo ui test test-quick lint format manifest lock upgrade benchmark clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup ## Run the DAG on the extracts in data/inputs and print what came of it
+	@$(ACTIVATE); scripts/run.sh
+
+demo: setup ## Play the three sample days, one after the other, in a scratch folder
+	@$(ACTIVATE); python -m scripts.demo
+
+ui: setup ## Start Airflow with its UI (PORT=8080)
+	@$(ACTIVATE); PORT=$(PORT) scripts/ui.sh
+
+test: setup ## Run every check and test
+	@$(ACTIVATE); scripts/lint.sh && pytest
+
+test-quick: setup ## Run the tests without those that take more than ten seconds
+	@$(ACTIVATE); pytest -m "not slow"
+
+lint: setup ## Check Python, SQL and YAML
+	@$(ACTIVATE); scripts/lint.sh
+
+format: setup ## Format Python and SQL
+	@$(ACTIVATE); ruff check --fix . && ruff format . && sqlfluff fix --quiet dbt
+
+manifest: .venv/.installed ## Build dbt's manifest, from which the DAG is rendered, if it is stale
+	@$(ACTIVATE); python -m include.dbt_project
+
+benchmark: setup ## Measure the daily delivery against a hand-written script (CUSTOMERS=1000000)
+	@$(ACTIVATE); python -m benchmarks.run --customers $(or $(CUSTOMERS),1000000)
+
+lock: .venv/.installed ## Write requirements.lock from requirements.txt and requirements-dev.in
+	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		requirements.txt requirements-dev.in --output-file requirements.lock
+
+upgrade: .venv/.installed ## Raise every version in requirements.lock to the newest allowed
+	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+		requirements.txt requirements-dev.in --output-file requirements.lock
+
+clean: ## Remove what set-up and runs have made, the history in data/ excepted
+	rm -rf .venv .airflow .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt/target dbt/logs
+
+setup: .airflow/.migrated manifest
+
+.venv/.installed: requirements.lock scripts/install.sh
+	@scripts/install.sh
+
+.airflow/.migrated: .venv/.installed
+	@$(ACTIVATE); echo "setting up Airflow's database in .airflow"; mkdir -p .airflow; \
+		airflow db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log; exit 1; }; touch $@

@@ -1,0 +1,26 @@
+# The environment of this folder, for make and for your shell: `. ./env.sh`, in the repository's folder.
+# Nothing outside the folder is touched. Settings of the pipeline itself belong in .env (see .env.example).
+
+export PATH="$PWD/.venv/bin:$PATH"
+export AIRFLOW_HOME="$PWD/.airflow"
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+
+export AIRFLOW__CORE__DAGS_FOLDER="$PWD/dags"
+export AIRFLOW__CORE__PLUGINS_FOLDER="$PWD/plugins"
+export AIRFLOW__CORE__LOAD_EXAMPLES=False
+export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=True
+
+# Who can reach this machine's loopback is its user: no login, and nobody else gets in.
+export AIRFLOW__API__HOST="${AIRFLOW__API__HOST:-127.0.0.1}"
+export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True
+
+# Cosmos parses nothing, since it is given dbt's manifest; telemetry only makes every start slower.
+export AIRFLOW__COSMOS__ENABLE_TELEMETRY=False
+export AIRFLOW__COSMOS__CACHE_DIR="$AIRFLOW_HOME/cosmos"
+export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False
+export DBT_SEND_ANONYMOUS_USAGE_STATS=False
+export DO_NOT_TRACK=1
+
+# macOS refuses to fork a process whose libraries have started threads; Airflow forks a process for each task.
+export OBJC_DISABLE_INITIALIZE_FORK_SAFETY=YES
+export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost"

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Every check that needs nothing to run: Python, SQL, YAML.
+set -euo pipefail
+ruff check --quiet .
+ruff format --check --quiet .
+mypy
+sqlfluff lint --processes 2 --nocolor dbt | tail -n 40
+yamllint --strict .

@@ -1,0 +1,47 @@
+"""What all tests share: settings that point into a folder of the test's own, and deliveries written as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from include.settings import Settings, load_settings
+
+CUSTOMERS_HEADER = "CustomerID,Name,HasLoan"
+ACCOUNTS_HEADER = "AccountID,CustomerID,Balance,AccountType"
+
+WriteExtracts = Callable[[Iterable[str], Iterable[str]], None]
+
+
+def settings_in(folder: Path, **variables: str) -> Settings:
+    """Return settings whose every path is below `folder`."""
+    return load_settings(
+        {
+            "DUCKDB_PATH": str(folder / "duckdb" / "lc_pipeline.duckdb"),
+            "INPUT_PATH": str(folder / "inputs"),
+            "LANDING_PATH": str(folder / "landing"),
+            "OUTPUT_PATH": str(folder / "outputs"),
+            "DATA_QUALITY_REPORT_PATH": str(folder / "quality_reports"),
+            **variables,
+        }
+    )
+
+
+def day(number: int) -> datetime:
+    """Return the logical date of a day of January 2026, at the hour of the schedule."""
+    return datetime(2026, 1, number, 2, tzinfo=UTC)
+
+
+def write_extracts(folder: Path, customers: Iterable[str], accounts: Iterable[str]) -> None:
+    """Write both extracts into `folder`, from records without their headers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "customers.csv").write_text("\n".join([CUSTOMERS_HEADER, *customers, ""]), encoding="utf-8")
+    (folder / "accounts.csv").write_text("\n".join([ACCOUNTS_HEADER, *accounts, ""]), encoding="utf-8")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_in(tmp_path)

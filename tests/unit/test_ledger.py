@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from include.ledger import Delivery, FileRecord, Ledger, LedgerError, time_text
+
+FILE = FileRecord("customers/x.parquet", "ab" * 32, 120, 4, 3)
+TIME = datetime(2026, 1, 5, 2, tzinfo=UTC)
+DELIVERY = Delivery(TIME, TIME, "landed", "run 1", FILE, replace(FILE, path="accounts/x.parquet"))
+
+
+def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
+    written = Ledger.load(tmp_path).append(DELIVERY).mark_processed()
+    assert Ledger.load(tmp_path) == written
+    assert written.entries == (replace(DELIVERY, state="processed"),)
+
+
+def test_a_landing_without_a_ledger_has_no_deliveries(tmp_path: Path) -> None:
+    ledger = Ledger.load(tmp_path / "nothing here")
+    assert (ledger.entries, ledger.last, ledger.last_processed, ledger.unfinished) == ((), None, None, None)
+
+
+def test_a_replaced_delivery_is_not_among_those_that_made_history(tmp_path: Path) -> None:
+    correction = replace(DELIVERY, delivered_at=TIME + timedelta(microseconds=1))
+    ledger = Ledger.load(tmp_path).append(DELIVERY).append(correction)
+    assert ledger.unfinished == correction
+    assert ledger.last_processed is None
+    assert [entry.delivered_at for entry in ledger.mark_processed().processed] == [correction.delivered_at]
+
+
+def test_times_are_written_in_utc_and_sort_as_text() -> None:
+    tokyo = datetime(2026, 1, 5, 11, tzinfo=timezone(timedelta(hours=9)))
+    assert time_text(tokyo) == "2026-01-05T02:00:00.000000Z"
+    assert time_text(tokyo) < time_text(tokyo + timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "{}", '{"state": "lost"}'])
+def test_a_damaged_ledger_is_an_error_that_names_the_line(tmp_path: Path, line: str) -> None:
+    Ledger.load(tmp_path).append(DELIVERY)
+    with (tmp_path / "ledger.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(LedgerError, match=r"ledger\.jsonl, line 2: not an entry"):
+        Ledger.load(tmp_path)
