@@ -1,5 +1,5 @@
--- The incremental table is not what a full refresh would make of the same snapshots: a change or a delete did not reach it.
--- Repair with a full refresh, then look for the delivery that broke it.
+-- The incremental table is not what a full refresh would make of the same snapshots: a change or a delete did not
+-- reach it. Repair with a full refresh, then look for the delivery that broke it.
 with current_rows as (
 
     select

@@ -1,5 +1,5 @@
--- A savings account has no row in account_summary, or a row there has no savings account: a tier is missing, or a delete
--- did not reach the mart.
+-- A savings account has no row in account_summary, or a row there has no savings account: a tier is missing, or a
+-- delete did not reach the mart.
 with savings as (
 
     select * from {{ ref('int_savings_account_only') }}

@@ -1,5 +1,6 @@
--- Records read and records staged, duplicate or quarantined differ in number: something vanished, or came twice, between
--- the landing and staging. Nothing downstream can be trusted; compare stg_*_checked with the landed file by row number.
+-- Records read and records staged, duplicate or quarantined differ in number: something vanished, or came twice,
+-- between the landing and staging. Nothing downstream can be trusted; compare stg_*_checked with the landed file by
+-- row number.
 with checked as (
 
     select

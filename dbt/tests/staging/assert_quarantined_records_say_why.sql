@@ -1,11 +1,19 @@
--- A quarantined record without a reason, or a good one with one: the conditions in stg_*_checked that judge a record and
--- those that name the reasons have drifted apart.
+-- A quarantined record without a reason, or a good one with one: the conditions in stg_*_checked that judge a record
+-- and those that name the reasons have drifted apart.
 with checked as (
 
-    select 'customers' as file_name, source_row_number, record_status, failure_reasons
+    select
+        'customers' as file_name,
+        source_row_number,
+        record_status,
+        failure_reasons
     from {{ ref('stg_customer_checked') }}
     union all
-    select 'accounts' as file_name, source_row_number, record_status, failure_reasons
+    select
+        'accounts' as file_name,
+        source_row_number,
+        record_status,
+        failure_reasons
     from {{ ref('stg_account_checked') }}
 
 )
