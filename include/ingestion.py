@@ -171,7 +171,7 @@ def _land(
     """Check one extract and write it into the landing, not yet entered in the ledger."""
     import duckdb
 
-    extract = read_csv(path, spec.columns).table
+    extract = read_csv(path, spec.columns)
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.register("extract", extract)
