@@ -128,7 +128,8 @@ class _Tokenizer:
 
     def record(self, start: int) -> Record:
         """Read the record that begins at `start`; a broken one ends at its first line break."""
-        content, fields, at = self.content, [], start
+        content, at = self.content, start
+        fields: list[bytes] = []
         while True:
             field_start = at
             if content.startswith(b'"', at):

@@ -15,12 +15,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
     options = _parser().parse_args(arguments)
     from include.pipeline import deliver
-    from include.quality.summary import summary
+    from include.report.summary import summary
 
     now = datetime.now(UTC)
     try:
+        settings = load_settings()
         report = deliver(
-            load_settings(),
+            settings,
             logical_date=options.logical_date or now,
             run_id=f"deliver__{now:%Y-%m-%dT%H:%M:%S.%f}",
             full_refresh=options.full_refresh,
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     except PipelineError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    print(summary(json.loads(report.read_text(encoding="utf-8")), report))
+    print(summary(json.loads(report.read_text(encoding="utf-8")), report, settings.output_path))
     return 0
 
 
