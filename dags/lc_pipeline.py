@@ -1,8 +1,8 @@
-"""The daily pipeline: files in, history and interest calculations out. Wiring only; what the tasks do is in include/."""
+"""The daily pipeline: files in, history and interest calculations out. Wiring only; the work is in include/."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, chain, task
@@ -26,12 +26,14 @@ Takes the day's full extracts of customers and accounts, keeps their complete hi
 calculations: `ingest >> source >> staging >> snapshots >> intermediate >> marts >> exports >> quality_report`.
 
 ### When it is red
-| task | what it means | what to do |
-| --- | --- | --- |
-| `ingest` | The delivery was refused; nothing has changed. | The last line of its log names the file or the row, what was expected and what was found. Have the file replaced and trigger the DAG again; for a real fall in numbers set `accept_row_drop`. |
-| a dbt task | A model or an error-severity test failed; what comes after it did not run, the exports are the last good ones. | The log names the test; the report shows failing rows. Mend the cause and trigger again: the delivery is finished first. |
-| any task, `is locked by` | Another process holds the DuckDB file. | End it (the message names it) and clear the task. |
-| `quality_report` | It only says that an earlier task failed. | Look at that task. |
+- **`ingest`**: the delivery was refused; nothing has changed. The last line of its log names the file or the row,
+  what was expected and what was found. Have the file replaced and trigger the DAG again; for a real fall in numbers set
+  `accept_row_drop`.
+- **a dbt task**: a model or an error-severity test failed. What comes after it did not run; the exports are the last
+  good ones. The log names the test, the report shows failing rows. Mend the cause and trigger again: the delivery is
+  finished first.
+- **any task, with `is locked by`**: another process has the DuckDB file. End it (the message names it); clear the task.
+- **`quality_report`** alone says that an earlier task failed: look at that task.
 
 A run that is triggered again for a delivery that is already processed changes nothing. The quality report of every run,
 red ones included, is in `data/quality_reports`.
@@ -81,7 +83,7 @@ with DAG(
     description="Daily extracts of customers and accounts to history, interest calculations and exports",
     doc_md=DOC,
     schedule="0 2 * * *",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     max_active_tasks=1 if settings.database_type == "duckdb" else 4,  # one process at a time may hold the DuckDB file

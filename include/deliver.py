@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
     options = _parser().parse_args(arguments)
     from include.pipeline import deliver
-    from include.report.summary import summary
+    from include.quality.summary import summary
 
     now = datetime.now(UTC)
     try:

@@ -142,7 +142,7 @@ def publish(settings: Settings, *, run_id: str) -> None:
 
 def write_report(settings: Settings, *, run_id: str) -> Path:
     """Write the run's quality report, whatever happened; return its path."""
-    from include.report.build import write_report as write
+    from include.quality.build import write_report as write
 
     return write(settings, run_id=run_id, warehouse=open_warehouse(settings))
 

@@ -5,6 +5,6 @@ log=.airflow/run.log
 echo "running: airflow dags test lc_pipeline ${*:-}  (log: $log)"
 airflow dags test lc_pipeline "$@" > "$log" 2>&1
 status=$?
-python -m include.report.summary || tail -n 40 "$log"
+python -m include.quality.summary || tail -n 40 "$log"
 [ $status -eq 0 ] || echo "the run failed: see $log" >&2
 exit $status

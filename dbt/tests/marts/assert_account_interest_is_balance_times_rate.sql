@@ -2,5 +2,5 @@
 -- rounded, or an old one kept.
 select * from {{ ref('account_summary') }}
 where
-    abs(annual_interest_amount - original_balance_amount * interest_rate_pct) > 0.005
+    abs(annual_interest_amount - cast(original_balance_amount as decimal(28, 2)) * interest_rate_pct) > 0.005
     or new_balance_amount <> original_balance_amount + annual_interest_amount

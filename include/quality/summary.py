@@ -1,4 +1,4 @@
-"""A report in a few lines for a terminal: `python -m include.report.summary [REPORT]`, by default the newest one."""
+"""A report in a few lines for a terminal: `python -m include.quality.summary [REPORT]`, by default the newest one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from include.errors import PipelineError
-from include.report.build import newest_report
+from include.quality.build import newest_report
 from include.settings import load_settings
 
 
@@ -35,7 +35,8 @@ def summary(report: dict[str, Any], path: Path, output_path: Path) -> str:
     for entity in report["stale_keys"] or []:
         if entity["count"]:
             keys = ", ".join(key["key"] for key in entity["keys"][:5])
-            lines.append(f"stale      {entity['entity']}s that arrived in bad records alone: {entity['count']} ({keys})")
+            count = entity["count"]
+            lines.append(f"stale      {entity['entity']}s that arrived in bad records alone: {count} ({keys})")
     orphans = report["orphan_accounts"]
     if orphans and orphans["count"]:
         listed = ", ".join(f"{entry['account_id']} ({entry['reason']})" for entry in orphans["accounts"][:5])
@@ -65,7 +66,7 @@ def _shown(path: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the summary of a report; return 0, or 1 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m include.report.summary", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m include.quality.summary", description=__doc__)
     parser.add_argument("report", nargs="?", type=Path, help="a report's file; default: the newest")
     try:
         settings = load_settings()

@@ -15,8 +15,8 @@ from include.errors import PipelineError
 from include.files import replacing, run_key
 from include.layers import LAYERS
 from include.ledger import Delivery, Ledger, time_text
-from include.report import tables
-from include.report.dbt_results import NodeResult, count_statuses, load_results
+from include.quality import tables
+from include.quality.dbt_results import NodeResult, count_statuses, load_results
 from include.settings import Settings
 from include.warehouse import Warehouse, WarehouseError
 
