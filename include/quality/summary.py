@@ -29,7 +29,8 @@ def summary(report: dict[str, Any], path: Path, output_path: Path) -> str:
     if run["outcome"] == "unchanged" and not run["full_refresh"]:
         lines.append("changes    nothing: this delivery is already processed")
     elif report["changes"] is not None:
-        lines.append("changes    " + "; ".join(_describe(entry) for entry in report["changes"]))
+        changes = [_describe(entry) for entry in report["changes"]]
+        lines.append("changes    " + ("; ".join(filter(None, changes)) or "nothing: no key came, changed or left"))
     for mart in report["marts"] or []:
         lines.append(f"{'':<10} {mart['mart']}: {mart['total_rows']} rows, {mart['changed_rows']} new or changed")
     for entity in report["stale_keys"] or []:
@@ -57,7 +58,7 @@ def summary(report: dict[str, Any], path: Path, output_path: Path) -> str:
 
 def _describe(entry: dict[str, Any]) -> str:
     counts = [f"{entry[what]} {what}" for what in ("new", "changed", "closed", "returned") if entry[what]]
-    return f"{entry['entity']}s: {', '.join(counts) or 'none'}"
+    return f"{entry['entity']}s: {', '.join(counts)}" if counts else ""
 
 
 def _shown(path: Path) -> str:
