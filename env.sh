@@ -24,3 +24,6 @@ export DO_NOT_TRACK=1
 # macOS refuses to fork a process whose libraries have started threads; Airflow forks a process for each task.
 export OBJC_DISABLE_INITIALIZE_FORK_SAFETY=YES
 export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost"
+
+# Cosmos asks OpenLineage about each dbt test, and OpenLineage warns, in lines of 5 kB, of those that join two models.
+export AIRFLOW__LOGGING__NAMESPACE_LEVELS="openlineage=ERROR"

@@ -1,0 +1,65 @@
+"""An Airflow of the test's own, in which the real DAG runs as people run it: `airflow dags test lc_pipeline`."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from include.settings import PROJECT_ROOT, Settings
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A run that has ended: whether it was green, and the state of each of its tasks."""
+
+    succeeded: bool
+    states: dict[str, str]
+    log: str = field(repr=False)
+
+
+class AirflowHome:
+    """An empty AIRFLOW_HOME with a migrated SQLite database; the pipeline's data is where `settings` say."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.environment = {
+            **os.environ,
+            "AIRFLOW_HOME": str(folder),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__COSMOS__CACHE_DIR": str(folder / "cosmos"),
+            "INPUT_PATH": str(settings.input_path),
+            "LANDING_PATH": str(settings.landing_path),
+            "OUTPUT_PATH": str(settings.output_path),
+            "DUCKDB_PATH": str(settings.duckdb_path),
+            "DATA_QUALITY_REPORT_PATH": str(settings.data_quality_report_path),
+        }
+        folder.mkdir(parents=True)
+        self.call("db", "migrate").check_returncode()
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run an airflow command; stdout and stderr come together in `stdout`."""
+        return subprocess.run(
+            ["airflow", *arguments],
+            cwd=PROJECT_ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def run_dag(self, logical_date: datetime) -> DagRun:
+        """Run the whole DAG once for a logical date."""
+        ended = self.call("dags", "test", "lc_pipeline", logical_date.isoformat())
+        with closing(sqlite3.connect(Path(self.environment["AIRFLOW_HOME"], "airflow.db"))) as database:
+            states = database.execute(
+                "select task_id, state from task_instance "
+                "where run_id = (select run_id from dag_run order by id desc limit 1)"
+            ).fetchall()
+        return DagRun(ended.returncode == 0, dict(states), ended.stdout)

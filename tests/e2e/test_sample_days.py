@@ -1,0 +1,269 @@
+"""The sample extracts of three days, through the real DAG; the expected rows are in expected/<day>/<table>.csv.
+
+A day's files and what happens in them are described in data/inputs/README.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from include.quality.build import SCHEMA_PATH
+from tests.e2e.conftest import DAYS, Stage
+from tests.tables import LAYER_OF, read_csv, read_table, read_tables
+
+EXPECTED = Path(__file__).parent / "expected"
+MARTS = ("account_summary", "customer_profile")
+
+pytestmark = pytest.mark.slow
+
+
+def report_of(stage: Stage) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(stage.newest_report.read_text(encoding="utf-8"))
+    return report
+
+
+def outputs_of(stage: Stage) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in stage.settings.output_path.iterdir()
+        if not path.name.startswith(".")
+    }
+
+
+@pytest.mark.parametrize("table", LAYER_OF)
+@pytest.mark.parametrize("name", DAYS)
+def test_the_dag_makes_the_expected_rows(dag_stages: dict[str, Stage], name: str, table: str) -> None:
+    actual = read_table(dag_stages[name].settings.duckdb_path, table, without=("dbt_scd_id",))
+
+    assert actual == read_csv(EXPECTED / name / f"{table}.csv")
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_deliver_makes_the_same_rows_as_the_dag_in_every_column(
+    dag_stages: dict[str, Stage], deliver_stages: dict[str, Stage], name: str
+) -> None:
+    by_dag, by_deliver = (read_tables(stages[name].settings.duckdb_path) for stages in (dag_stages, deliver_stages))
+
+    assert by_deliver == by_dag
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_deliver_makes_the_same_exports_as_the_dag(
+    dag_stages: dict[str, Stage], deliver_stages: dict[str, Stage], name: str
+) -> None:
+    by_dag, by_deliver = outputs_of(dag_stages[name]), outputs_of(deliver_stages[name])
+
+    assert by_dag.keys() == {f"{mart}.{format_}" for mart in MARTS for format_ in ("csv", "parquet")} | {
+        "manifest.json"
+    }
+    assert {file: by_deliver[file] for file in by_deliver if file != "manifest.json"} == {
+        file: by_dag[file] for file in by_dag if file != "manifest.json"
+    }
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_every_task_of_a_good_delivery_succeeds(dag_stages: dict[str, Stage], name: str) -> None:
+    run = dag_stages[name].run
+    assert run is not None
+
+    assert run.succeeded, run.log[-5000:]
+    assert set(run.states.values()) == {"success"}
+
+
+@pytest.mark.parametrize("name", DAYS)
+@pytest.mark.parametrize("mart", MARTS)
+def test_csv_and_parquet_hold_the_mart(dag_stages: dict[str, Stage], name: str, mart: str) -> None:
+    settings = dag_stages[name].settings
+    header, *rows = read_csv(EXPECTED / name / f"{mart}.csv")
+    published = [
+        [value.replace(" ", "T") + ".000000Z" if value.startswith("2026") else value for value in row] for row in rows
+    ]
+
+    exported = read_csv(settings.output_path / f"{mart}.csv")
+    assert exported[0] == header
+    assert sorted(exported[1:]) == sorted(map(tuple, published))
+    keys = [row[0] for row in exported[1:]]
+    assert keys == sorted(keys, key=lambda key: (int(key) if mart == "customer_profile" else 0, key))
+    parquet = pq.read_table(settings.output_path / f"{mart}.parquet")
+    assert parquet.column_names == list(header)
+    assert [str(key) for key in parquet[0].to_pylist()] == keys
+
+
+def test_parquet_has_the_types_of_the_contracts(dag_stages: dict[str, Stage]) -> None:
+    types = {
+        field.name: str(field.type)
+        for mart in MARTS
+        for field in pq.read_schema(dag_stages["2026-01-07"].settings.output_path / f"{mart}.parquet")
+    }
+
+    assert types == {
+        "account_id": "string",
+        "customer_id": "int64",
+        "original_balance_amount": "decimal128(18, 2)",
+        "interest_rate_pct": "decimal128(5, 4)",
+        "annual_interest_amount": "decimal128(18, 2)",
+        "new_balance_amount": "decimal128(19, 2)",
+        "calculated_at": "timestamp[us, tz=UTC]",
+        "customer_name": "string",
+        "has_loan_flag": "bool",
+        "total_accounts_count": "int64",
+        "total_balance_amount": "decimal128(38, 2)",
+        "total_annual_interest_amount": "decimal128(38, 2)",
+    }
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_the_manifest_describes_the_files(dag_stages: dict[str, Stage], name: str) -> None:
+    folder = dag_stages[name].settings.output_path
+    manifest = json.loads((folder / "manifest.json").read_text())
+
+    assert manifest["delivered_at"] == f"{name}T02:00:00.000000Z"
+    assert manifest["run_id"]
+    for file, described in manifest["files"].items():
+        content = (folder / file).read_bytes()
+        assert described["bytes"] == len(content)
+        assert described["sha256"] == hashlib.sha256(content).hexdigest()
+        mart = file.split(".")[0]
+        assert described["rows"] == len(read_csv(EXPECTED / name / f"{mart}.csv")) - 1
+    assert len(manifest["files"]) == 4
+
+
+def test_every_report_meets_its_schema(dag_stages: dict[str, Stage], deliver_stages: dict[str, Stage]) -> None:
+    import jsonschema
+
+    schema = json.loads(SCHEMA_PATH.read_text())
+    reports = [
+        path
+        for stages in (dag_stages, deliver_stages)
+        for path in stages["2026-01-07"].settings.data_quality_report_path.glob("*.json")
+    ]
+
+    assert len(reports) == 8
+    for path in reports:
+        jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+@pytest.mark.parametrize(
+    ("name", "reconciled", "stale", "orphans"),
+    [
+        (
+            "2026-01-05",
+            {"customers": (36, 22, 1, 13), "accounts": (50, 31, 1, 18)},
+            [],
+            {
+                "O1": "customer unknown",
+                "O2": "customer only ever quarantined",
+            },
+        ),
+        ("2026-01-06", {"customers": (35, 21, 1, 13), "accounts": (48, 28, 1, 19)}, ["15", "S19"], {}),
+        ("2026-01-07", {"customers": (36, 23, 1, 12), "accounts": (50, 32, 2, 16)}, [], {"C04": "customer deleted"}),
+    ],
+)
+def test_the_report_says_what_came_of_the_records(
+    dag_stages: dict[str, Stage],
+    name: str,
+    reconciled: dict[str, tuple[int, int, int, int]],
+    stale: list[str],
+    orphans: dict[str, str],
+) -> None:
+    report = report_of(dag_stages[name])
+
+    assert report["verdict"] == "warn"
+    assert {
+        file["file"]: (file["read"], file["staged"], file["duplicates"], file["quarantined"])
+        for file in report["reconciliation"]
+    } == reconciled
+    assert [key["key"] for entity in report["stale_keys"] for key in entity["keys"]] == stale
+    assert {entry["account_id"]: entry["reason"] for entry in report["orphan_accounts"]["accounts"]} == orphans
+
+
+def test_the_report_counts_what_changed(dag_stages: dict[str, Stage]) -> None:
+    assert report_of(dag_stages["2026-01-06"])["changes"] == [
+        {"entity": "customer", "new": 2, "changed": 2, "closed": 2, "returned": 0},
+        {"entity": "account", "new": 0, "changed": 4, "closed": 2, "returned": 0},
+    ]
+    assert report_of(dag_stages["2026-01-07"])["changes"] == [
+        {"entity": "customer", "new": 1, "changed": 1, "closed": 1, "returned": 1},
+        {"entity": "account", "new": 2, "changed": 0, "closed": 0, "returned": 1},
+    ]
+
+
+def test_the_reports_of_dag_and_deliver_agree(dag_stages: dict[str, Stage], deliver_stages: dict[str, Stage]) -> None:
+    sections = (
+        "verdict",
+        "totals",
+        "layers",
+        "severities",
+        "reconciliation",
+        "quarantine",
+        "stale_keys",
+        "orphan_accounts",
+        "scd2",
+        "changes",
+        "marts",
+    )
+    by_dag, by_deliver = (report_of(stages["2026-01-07"]) for stages in (dag_stages, deliver_stages))
+
+    assert {section: by_deliver[section] for section in sections} == {section: by_dag[section] for section in sections}
+
+
+def test_a_refused_delivery_makes_the_run_red_and_changes_nothing_but_the_report(dag_stages: dict[str, Stage]) -> None:
+    before, refused = dag_stages["2026-01-05"], dag_stages["refused"]
+    assert refused.run is not None
+
+    assert not refused.run.succeeded
+    assert refused.run.states["ingest"] == "failed"
+    assert refused.run.states["quality_report"] == "failed"
+    assert set(refused.run.states.values()) == {"failed", "upstream_failed"}
+    assert refused.settings.duckdb_path.read_bytes() == before.settings.duckdb_path.read_bytes()
+    assert outputs_of(refused) == outputs_of(before)
+    ledger = "landing/ledger.jsonl"
+    assert (refused.folder / ledger).read_bytes() == (before.folder / ledger).read_bytes()
+
+
+def test_the_report_of_a_refused_delivery_says_why(dag_stages: dict[str, Stage]) -> None:
+    report = report_of(dag_stages["refused"])
+
+    assert report["verdict"] == "fail"
+    assert report["run"]["outcome"] == "refused"
+    assert "accounts.csv has 15 distinct values of account_id, the last delivery had" in report["run"]["error"]
+    assert report["totals"]["tests"]["not_run"] == sum(report["totals"]["tests"].values())
+
+
+def test_a_failing_test_stops_what_comes_after_it_and_the_run_is_red(dag_stages: dict[str, Stage]) -> None:
+    before, broken = dag_stages["2026-01-05"], dag_stages["broken"]
+    assert broken.run is not None
+
+    assert not broken.run.succeeded
+    assert broken.run.states["snapshots.snap_customer"] == "failed"
+    assert broken.run.states["intermediate.int_account_with_customer"] == "upstream_failed"
+    assert broken.run.states["exports.publish"] == "upstream_failed"
+    assert broken.run.states["quality_report"] == "failed"
+    for mart in MARTS:
+        assert read_table(broken.settings.duckdb_path, mart) == read_table(before.settings.duckdb_path, mart)
+    assert outputs_of(broken) == outputs_of(before)
+
+
+def test_the_report_of_a_failed_run_names_the_test_and_shows_its_rows(dag_stages: dict[str, Stage]) -> None:
+    report = report_of(dag_stages["broken"])
+    failed = {test["name"]: test for test in report["tests"] if test["status"] == "fail"}
+
+    assert report["verdict"] == "fail"
+    overlap = next(test for name, test in failed.items() if name.startswith("scd2_no_overlap_snap_customer"))
+    assert overlap["failures"] == 1
+    assert overlap["failing_rows"][0]["customer_id"] == "1"
+    assert "alma" not in json.dumps(report)
+    assert "int_account_with_customer" in overlap["downstream"]
+
+
+def test_the_run_after_a_failed_one_finishes_the_delivery(dag_stages: dict[str, Stage]) -> None:
+    report = report_of(dag_stages["2026-01-06"])
+
+    assert report["run"]["outcome"] == "resumed"
+    assert any(name.startswith("scd2_no_overlap_snap_customer") for name in report["against_previous"]["fixed"])
