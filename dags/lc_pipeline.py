@@ -127,6 +127,7 @@ with DAG(
     with TaskGroup("exports") as exports:
         [task(tasks.export_csv)(), task(tasks.export_parquet)()] >> task(tasks.publish)()
 
-    report = task(tasks.quality_report, trigger_rule=TriggerRule.ALL_DONE, retries=0)()
+    report = task(trigger_rule=TriggerRule.ALL_DONE, retries=0)(tasks.quality_report)()
 
-    chain(task.short_circuit(tasks.ingest, ignore_downstream_trigger_rules=False)(), *layers, exports, report)
+    ingest = task.short_circuit(ignore_downstream_trigger_rules=False)(tasks.ingest)()
+    chain(ingest, *layers, exports, report)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -106,24 +107,22 @@ def _ingest(
     if last and logical_date == last.logical_date and all(last.file(n).sha256 == d for n, d in digests.items()):
         return Ingestion("resumed" if last.state == "landed" else "unchanged", last)
 
-    delivered_at = max(logical_date, last.delivered_at + timedelta(microseconds=1)) if last else logical_date
-    records = {}
+    max_drop_pct = 100.0 if accept_row_drop else settings.max_row_drop_pct
+    extracts = {}
     for spec in FILES:
-        path = paths[spec.name]
-        records[spec.name] = _land(
-            spec,
-            path,
-            digests[spec.name],
-            settings=settings,
-            delivered_at=delivered_at,
-            before=before.file(spec.name) if before else None,
-            max_drop_pct=100.0 if accept_row_drop else settings.max_row_drop_pct,
-        )
-        if _fingerprint(path) != seen[spec.name]:
+        extracts[spec.name] = _Extract(spec, paths[spec.name], digests[spec.name])
+        extracts[spec.name].check_drop(before.file(spec.name) if before else None, max_drop_pct)
+    for name, path in paths.items():
+        if _fingerprint(path) != seen[name]:
             raise IngestionError(
                 f"{path} changed while it was read: wait until the sender has finished it, and try again"
             )
 
+    delivered_at = max(logical_date, last.delivered_at + timedelta(microseconds=1)) if last else logical_date
+    records = {
+        name: extract.land(settings.landing_path, delivered_at, before.file(name) if before else None)
+        for name, extract in extracts.items()
+    }
     delivery = Delivery(logical_date, delivered_at, "landed", run_id, records["customers"], records["accounts"])
     before_commit(ledger.unfinished)
     ledger.append(delivery)
@@ -158,36 +157,41 @@ def _fingerprint(path: Path) -> tuple[int, int, int]:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def _land(
-    spec: FileSpec,
-    path: Path,
-    digest: str,
-    *,
-    settings: Settings,
-    delivered_at: datetime,
-    before: FileRecord | None,
-    max_drop_pct: float,
-) -> FileRecord:
-    """Check one extract and write it into the landing, not yet entered in the ledger."""
-    import duckdb
+class _Extract:
+    """One extract, read and found to be one, not yet in the landing."""
 
-    extract = read_csv(path, spec.columns)
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.register("extract", extract)
-        distinct_keys = _distinct_keys(connection, spec)
-        if before and distinct_keys < before.distinct_keys * (1 - max_drop_pct / 100):
+    def __init__(self, spec: FileSpec, path: Path, digest: str) -> None:
+        self.spec, self.path, self.digest = spec, path, digest
+        self.size = path.stat().st_size
+        self.records = read_csv(path, spec.columns)
+        with self._connection() as connection:
+            self.distinct_keys = _distinct_keys(connection, spec)
+
+    def check_drop(self, before: FileRecord | None, max_drop_pct: float) -> None:
+        """Raise IngestionError if the distinct keys fell by more than `max_drop_pct` percent."""
+        if before and self.distinct_keys < before.distinct_keys * (1 - max_drop_pct / 100):
             raise IngestionError(
-                f"{path} has {distinct_keys} distinct values of {spec.key}, the last delivery had "
-                f"{before.distinct_keys}: they fell by more than MAX_ROW_DROP_PCT ({settings.max_row_drop_pct:g} %); "
+                f"{self.path} has {self.distinct_keys} distinct values of {self.spec.key}, the last delivery had "
+                f"{before.distinct_keys}: they fell by more than MAX_ROW_DROP_PCT ({max_drop_pct:g} %); "
                 "the extract is probably truncated. If it is complete, run again with accept_row_drop"
             )
-        landed = f"{spec.name}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
-        with replacing(settings.landing_path / landed) as temporary:
-            _write_landing(
-                connection, spec, temporary, delivered_at, settings.landing_path / before.path if before else None
-            )
-    return FileRecord(landed, digest, path.stat().st_size, extract.num_rows, distinct_keys)
+
+    def land(self, landing_path: Path, delivered_at: datetime, before: FileRecord | None) -> FileRecord:
+        """Write the records into the landing, not yet entered in the ledger."""
+        landed = f"{self.spec.name}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
+        with self._connection() as connection, replacing(landing_path / landed) as temporary:
+            earlier = landing_path / before.path if before else None
+            _write_landing(connection, self.spec, temporary, delivered_at, earlier)
+        return FileRecord(landed, self.digest, self.size, self.records.num_rows, self.distinct_keys)
+
+    @contextmanager
+    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        import duckdb
+
+        with duckdb.connect() as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            connection.register("extract", self.records)
+            yield connection
 
 
 def _distinct_keys(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> int:

@@ -13,7 +13,7 @@ def is_scheduler(arguments: list[str]) -> bool:
     return "scheduler" in arguments[1:2]
 
 
-class PreloadPlugin(AirflowPlugin):
+class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
     """Airflow calls on_load() in every process that loads its plugins."""
 
     name = "preload"

@@ -1,0 +1,289 @@
+"""Ingestion on real files: what is landed, what is refused, and that a refusal changes nothing (design, section 4)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from include import ingestion
+from include.files import lock
+from include.ingestion import Ingestion, IngestionError, UnfinishedDelivery, find_extracts, ingest
+from include.ledger import Ledger
+from include.settings import Settings
+from tests.conftest import day, write_extracts
+
+CUSTOMERS = ["1,Ada,yes", "2,Bo,no", "3,Cy,no", "4,Di,no"]
+ACCOUNTS = ["A,1,10.00,savings", "B,2,20.00,checking"]
+
+
+def land(settings: Settings, number: int, *, processed: bool = True, **options: bool) -> Ingestion:
+    """Ingest the delivery of a day and, unless told otherwise, close it as the rest of the pipeline would."""
+    done = ingest(settings, logical_date=day(number), run_id=f"run_{number}", **options)
+    if processed:
+        Ledger.load(settings.landing_path).mark_processed()
+    return done
+
+
+def landed(settings: Settings, name: str, columns: str = "*") -> list[tuple[object, ...]]:
+    """Return what the last entry of the ledger has landed of one file."""
+    last = Ledger.load(settings.landing_path).last
+    assert last is not None
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        path = settings.landing_path / last.file(name).path
+        return connection.sql(f"select {columns} from '{path}' order by source_row_number").fetchall()
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(".lock")
+    }
+
+
+@pytest.fixture
+def first(settings: Settings) -> Settings:
+    """A landing with the delivery of the fifth, processed."""
+    write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
+    land(settings, 5)
+    return settings
+
+
+def test_a_delivery_is_landed_as_received(settings: Settings) -> None:
+    write_extracts(settings.input_path, ["1,  Ada ,yes", "x,,", "3,Cy"], ["A,1,10.005,savings"])
+
+    done = land(settings, 5, processed=False)
+
+    assert done.outcome == "landed"
+    assert landed(settings, "customers", "customer_id, name, has_loan, source_row_number, malformed_reason") == [
+        ("1", "  Ada ", "yes", 1, None),
+        ("x", "", "", 2, None),
+        ("3", "Cy", None, 3, "expected 3 fields, found 2"),
+    ]
+    assert landed(settings, "accounts", "account_id, balance") == [("A", "10.005")]
+
+
+def test_the_ledger_records_what_was_received(settings: Settings) -> None:
+    write_extracts(settings.input_path, [*CUSTOMERS, " 1 ,Ada,yes", "NULL,Eve,no", "5,Ed"], ACCOUNTS)
+
+    entry = land(settings, 5, processed=False).delivery
+
+    assert (entry.state, entry.run_id) == ("landed", "run_5")
+    assert entry.logical_date == entry.delivered_at == day(5)
+    assert (entry.customers.rows, entry.customers.distinct_keys) == (7, 5)
+    assert entry.customers.bytes == (settings.input_path / "customers.csv").stat().st_size
+    assert Ledger.load(settings.landing_path).entries == (entry,)
+
+
+def test_a_record_keeps_the_time_since_which_it_has_been_arriving(first: Settings) -> None:
+    write_extracts(first.input_path, ["1,Ada,yes", "2,BO,no", "3,Cy,no", "3,Cy"], ACCOUNTS)
+    land(first, 6)
+    write_extracts(first.input_path, ["1,Ada,yes", "2,Bo,no", "3,Cy,no", "3,Cy"], ACCOUNTS)
+    land(first, 7)
+
+    since = [(key, name, time.day) for key, name, time in landed(first, "customers", "customer_id, name, loaded_at")]  # type: ignore[attr-defined]
+
+    assert since == [("1", "Ada", 5), ("2", "Bo", 7), ("3", "Cy", 5), ("3", "Cy", 6)]
+
+
+def test_another_order_of_columns_quotes_and_line_breaks_is_the_same_record(first: Settings) -> None:
+    (first.input_path / "customers.csv").write_bytes(
+        b'\xef\xbb\xbfname,hasloan,CUSTOMERID\r\n"Ada",yes,1\r\nBo,no,2\r\nCy,no,3\r\nDi,no,4\r\n'
+    )
+    land(first, 6)
+
+    assert {time for (time,) in landed(first, "customers", "loaded_at")} == {
+        time for (time,) in landed(first, "accounts", "loaded_at")
+    }
+
+
+def test_the_same_delivery_again_changes_nothing(first: Settings) -> None:
+    before = everything_in(first.landing_path)
+
+    assert land(first, 5, processed=False).outcome == "unchanged"
+    assert everything_in(first.landing_path) == before
+
+
+def test_other_content_on_the_same_date_is_a_correction_a_microsecond_later(first: Settings) -> None:
+    for number in (1, 2):
+        write_extracts(first.input_path, [*CUSTOMERS, f"{number}0,Ed,no"], ACCOUNTS)
+        correction = land(first, 5).delivery
+        assert correction.logical_date == day(5)
+        assert correction.delivered_at == day(5) + timedelta(microseconds=number)
+
+
+def test_a_correction_back_to_the_first_content_is_a_delivery_too(first: Settings) -> None:
+    write_extracts(first.input_path, [*CUSTOMERS, "10,Ed,no"], ACCOUNTS)
+    land(first, 5)
+    write_extracts(first.input_path, CUSTOMERS, ACCOUNTS)
+
+    assert land(first, 5).delivery.delivered_at == day(5) + timedelta(microseconds=2)
+
+
+def test_an_older_delivery_is_refused_naming_both_times(first: Settings) -> None:
+    before = everything_in(first.landing_path)
+
+    with pytest.raises(IngestionError, match=r"2026-01-04T02:00.* is older than .* 2026-01-05T02:00"):
+        land(first, 4)
+    assert everything_in(first.landing_path) == before
+
+
+def test_an_unfinished_delivery_is_finished_before_the_next_begins(first: Settings) -> None:
+    land(first, 6, processed=False)
+
+    with pytest.raises(UnfinishedDelivery, match=r"2026-01-06T02:00.* was landed by run run_6 but not processed"):
+        land(first, 7)
+    assert land(first, 6, processed=False).outcome == "resumed"
+
+
+def test_a_correction_replaces_an_unfinished_delivery(first: Settings) -> None:
+    land(first, 6, processed=False)
+    write_extracts(first.input_path, [*CUSTOMERS, "5,Ed,no"], ACCOUNTS)
+    replaced = []
+
+    ingest(first, logical_date=day(6), run_id="again", before_commit=replaced.append)
+
+    assert [delivery.run_id for delivery in replaced if delivery] == ["run_6"]
+    land(first, 6, processed=False)
+    Ledger.load(first.landing_path).mark_processed()
+    assert [entry.run_id for entry in Ledger.load(first.landing_path).processed] == ["run_5", "again"]
+
+
+def test_keys_that_fall_too_far_are_refused_as_truncated(first: Settings) -> None:
+    before = everything_in(first.landing_path)
+    write_extracts(first.input_path, CUSTOMERS[:1], ACCOUNTS)
+
+    with pytest.raises(IngestionError, match=r"customers\.csv has 1 distinct values of customer_id, .* had 4"):
+        land(first, 6)
+    assert everything_in(first.landing_path) == before
+
+
+def test_a_fall_by_just_the_limit_is_taken(first: Settings) -> None:
+    write_extracts(first.input_path, CUSTOMERS[:2], ACCOUNTS)
+
+    assert land(first, 6).outcome == "landed"
+
+
+def test_the_limit_is_a_setting(first: Settings) -> None:
+    write_extracts(first.input_path, CUSTOMERS[:3], ACCOUNTS)
+
+    with pytest.raises(IngestionError, match=r"fell by more than MAX_ROW_DROP_PCT \(10 %\)"):
+        land(replace(first, max_row_drop_pct=10.0), 6)
+
+
+def test_a_fall_is_taken_when_somebody_accepts_it(first: Settings) -> None:
+    write_extracts(first.input_path, CUSTOMERS[:1], ACCOUNTS)
+
+    assert land(first, 6, accept_row_drop=True).outcome == "landed"
+
+
+def test_malformed_records_count_as_keys_that_are_still_there(first: Settings) -> None:
+    write_extracts(first.input_path, [record.replace(",", ",x,") for record in CUSTOMERS], ACCOUNTS)
+
+    assert land(first, 6).outcome == "landed"
+
+
+def test_the_folder_of_the_day_goes_before_the_loose_files(settings: Settings) -> None:
+    write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
+    write_extracts(settings.input_path / "2026-01-06", ["9,Jo,no"], ACCOUNTS)
+
+    assert find_extracts(settings.input_path, day(5))["customers"] == settings.input_path / "customers.csv"
+    assert find_extracts(settings.input_path, day(6))["customers"].parent.name == "2026-01-06"
+
+
+def test_a_backfill_takes_nothing_but_the_folder_of_the_day(settings: Settings) -> None:
+    write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
+
+    with pytest.raises(IngestionError, match=r"2026-01-06 has no customers\.csv and no accounts\.csv: a backfill"):
+        land(settings, 6, dated_folder_only=True)
+
+
+def test_a_folder_of_the_day_with_one_file_is_refused(settings: Settings) -> None:
+    write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
+    write_extracts(settings.input_path / "2026-01-06", CUSTOMERS, ACCOUNTS)
+    (settings.input_path / "2026-01-06" / "accounts.csv").unlink()
+
+    with pytest.raises(IngestionError, match=r"2026-01-06 has no accounts\.csv"):
+        land(settings, 6)
+
+
+def test_a_logical_date_east_of_utc_belongs_to_its_day_in_utc(settings: Settings) -> None:
+    write_extracts(settings.input_path / "2026-01-06", CUSTOMERS, ACCOUNTS)
+
+    found = find_extracts(settings.input_path, datetime.fromisoformat("2026-01-07T05:00:00+09:00"))
+
+    assert found["accounts"].parent.name == "2026-01-06"
+
+
+Break = Callable[[Path], object]
+
+
+@pytest.mark.parametrize(
+    ("name", "breaks", "message"),
+    [
+        ("customers", lambda path: path.unlink(), "is missing: expected the full extract"),
+        ("accounts", lambda path: path.write_bytes(b""), "is empty: expected the header AccountID,CustomerID"),
+        ("customers", lambda path: path.write_text("CustomerID,Name,HasLoan\n"), "has a header and no records"),
+        ("accounts", lambda path: path.write_text("AccountID;CustomerID\n1;2\n"), "AccountID,CustomerID,Balance"),
+        ("customers", lambda path: path.write_text("CustomerID,Name\n1,Ada\n"), "HasLoan is missing"),
+        ("customers", lambda path: path.write_bytes("CustomerID,Name,HasLoan\n1,é,no\n".encode("latin-1")), "line 2"),
+        ("customers", lambda path: path.write_text("CustomerID,Name,HasLoan\n1,Ada,yes\n", "utf-16"), "is UTF-16"),
+        ("accounts", lambda path: path.write_bytes(path.read_bytes() + b"\0"), "found a NUL byte"),
+        ("accounts", lambda path: (path.unlink(), path.mkdir()), "is no file: expected the full extract"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_refused_by_name_and_changes_nothing(
+    first: Settings, name: str, breaks: Break, message: str
+) -> None:
+    before = everything_in(first.landing_path)
+    breaks(first.input_path / f"{name}.csv")
+
+    with pytest.raises(IngestionError) as refusal:
+        land(first, 6)
+    assert f"{name}.csv" in str(refusal.value)
+    assert message in str(refusal.value)
+    assert everything_in(first.landing_path) == before
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(first: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Ledger.load(first.landing_path).entries
+    write_extracts(first.input_path, [*CUSTOMERS, "5,Ed,no"], ACCOUNTS)
+    read = ingestion.read_csv
+
+    def append_while_reading(path: Path, columns: dict[str, str]) -> object:
+        table = read(path, columns)
+        with path.open("a") as file:
+            file.write("6,Flo,no\n")
+        return table
+
+    monkeypatch.setattr(ingestion, "read_csv", append_while_reading)
+    with pytest.raises(IngestionError, match=r"customers\.csv changed while it was read"):
+        land(first, 6)
+    assert Ledger.load(first.landing_path).entries == before
+
+
+def test_two_ingestions_at_once_do_not_mix(first: Settings) -> None:
+    with (
+        lock(first.landing_path / ".ingest.lock", "ingesting a delivery (run other)"),
+        pytest.raises(IngestionError, match=rf"process {os.getpid()} is ingesting a delivery \(run other\)"),
+    ):
+        land(first, 6)
+
+
+def test_an_earlier_landing_is_never_touched(first: Settings) -> None:
+    before = everything_in(first.landing_path)
+    write_extracts(first.input_path, [*CUSTOMERS, "5,Ed,no"], ACCOUNTS)
+    land(first, 6)
+
+    after = everything_in(first.landing_path)
+    assert {name: after[name] for name in before if name.endswith(".parquet")} == {
+        name: content for name, content in before.items() if name.endswith(".parquet")
+    }
+    assert len(after) == len(before) + 2
