@@ -1,0 +1,135 @@
+"""Plain dbt in dbt/, with its own profiles.yml, as a developer uses it after a delivery has been landed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from include.dbt_project import DBT_DIR
+from include.ingestion import ingest
+from include.settings import PROJECT_ROOT, Settings
+from tests.conftest import day, settings_in
+from tests.tables import read_tables
+
+pytestmark = pytest.mark.slow
+
+Dbt = Callable[..., dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A landing with the first sample day, and no database yet."""
+    settings = settings_in(tmp_path_factory.mktemp("dbt"), INPUT_PATH=str(PROJECT_ROOT / "data" / "inputs"))
+    settings.duckdb_path.parent.mkdir()
+    ingest(settings, logical_date=day(5), run_id="landed")
+    return settings
+
+
+@pytest.fixture(scope="module")
+def dbt(settings: Settings) -> Dbt:
+    """Run a dbt command in dbt/; return the status of each node by its name."""
+    target = settings.duckdb_path.parent / "target"
+
+    def run(*arguments: str) -> dict[str, str]:
+        ended = subprocess.run(
+            [Path(sys.executable).with_name("dbt"), *arguments],
+            cwd=DBT_DIR,
+            env={
+                **os.environ,
+                "DUCKDB_PATH": str(settings.duckdb_path),
+                "LANDING_PATH": str(settings.landing_path),
+                "DBT_TARGET_PATH": str(target),
+                "DBT_LOG_PATH": str(target),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+        results = json.loads((target / "run_results.json").read_text())["results"]
+        return {result["unique_id"].split(".")[2]: result["status"] for result in results}
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def built(dbt: Dbt) -> dict[str, str]:
+    """The statuses of the first `dbt build`, on which the other commands stand."""
+    return dbt("build")
+
+
+def test_the_first_build_runs_everything_unit_tests_included(built: dict[str, str]) -> None:
+    assert set(built.values()) == {"success", "pass", "warn"}
+    assert {name for name, status in built.items() if status == "warn"} == {
+        "assert_no_quarantined_customer",
+        "assert_no_quarantined_account",
+        "assert_no_orphan_account",
+    }
+    assert "lc_pipeline" not in built
+    assert {"snap_customer", "account_summary", "interest_rate_tier"} <= built.keys()
+
+
+@pytest.mark.parametrize("selection", ["staging", "tag:staging"])
+def test_a_layer_is_selected_by_its_folder_and_by_its_tag(dbt: Dbt, built: dict[str, str], selection: str) -> None:
+    assert dbt("run", "--select", selection).keys() == {
+        "stg_customer_checked",
+        "stg_account_checked",
+        "stg_customer",
+        "stg_account",
+        "quarantine_customer",
+        "quarantine_account",
+    }
+
+
+def test_run_full_refresh_snapshot_and_test_leave_the_rows_as_they_are(
+    dbt: Dbt, built: dict[str, str], settings: Settings
+) -> None:
+    before = read_tables(settings.duckdb_path)
+
+    assert len(dbt("run", "--full-refresh")) == 12
+    assert dbt("snapshot").keys() == {"snap_customer", "snap_account"}
+    assert set(dbt("test", "--exclude-resource-type", "unit_test").values()) == {"pass", "warn"}
+    assert read_tables(settings.duckdb_path) == before
+
+
+def test_the_documentation_describes_every_column(dbt: Dbt, built: dict[str, str], settings: Settings) -> None:
+    dbt("docs", "generate")
+
+    target = settings.duckdb_path.parent / "target"
+    catalog = json.loads((target / "catalog.json").read_text())["nodes"]
+    manifest = json.loads((target / "manifest.json").read_text())["nodes"]
+    undescribed = [
+        f"{manifest[node]['name']}.{column}"
+        for node, table in catalog.items()
+        for column in table["columns"]
+        if not manifest[node]["columns"].get(column, {}).get("description")
+    ]
+    assert len(catalog) == 15
+    assert undescribed == []
+
+
+def test_without_a_landing_dbt_says_what_is_missing(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("dbt"), "run", "--select", "source"],
+        cwd=DBT_DIR,
+        env={
+            **os.environ,
+            "DUCKDB_PATH": str(tmp_path / "lc_pipeline.duckdb"),
+            "LANDING_PATH": str(tmp_path / "nowhere"),
+            "DBT_TARGET_PATH": str(tmp_path),
+            "DBT_LOG_PATH": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode != 0
+    assert "Nothing has been landed:" in ended.stdout
+    assert "nowhere/ledger.jsonl is missing" in ended.stdout.replace("\n", "")

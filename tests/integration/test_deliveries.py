@@ -1,0 +1,239 @@
+"""Deliveries end to end in one process, on real dbt and DuckDB: what must hold whatever arrives (design, section 6).
+
+A delivery takes some five seconds, so the tests share played histories and look at them from several sides.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include import deliver as cli
+from include.dbt_project import run_dbt
+from include.files import lock
+from include.ingestion import IngestionError
+from include.ledger import Ledger
+from include.pipeline import DeliveryFailed, deliver
+from include.rebuild import rebuild
+from include.settings import Settings
+from tests.conftest import day, settings_in, write_extracts
+from tests.tables import read_table, read_tables
+
+pytestmark = pytest.mark.slow
+
+CUSTOMERS = ["1,Ada,yes", "2,Bo,no", "3,Cy,no"]
+ACCOUNTS = ["A,1,9999.99,savings", "B,2,500.00,savings", "C,2,70.00,checking", "D,3,80.00,savings"]
+
+
+def play(settings: Settings, number: int, customers: Iterable[str], accounts: Iterable[str]) -> dict[str, Any]:
+    """Deliver these files on a day of January; return the report."""
+    write_extracts(settings.input_path, customers, accounts)
+    path = deliver(settings, logical_date=day(number), run_id=f"day_{number}")
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return report
+
+
+def copy_of(settings: Settings, folder: Path, **changes: Any) -> Settings:
+    """Copy all that a played history has made into another folder, and return the settings for it."""
+    shutil.copytree(settings.landing_path.parent, folder, symlinks=True)
+    return replace(settings_in(folder), **changes)
+
+
+@pytest.fixture(scope="module")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """One day played; tests copy it."""
+    settings = settings_in(tmp_path_factory.mktemp("history") / "live")
+    play(settings, 5, CUSTOMERS, ACCOUNTS)
+    return settings
+
+
+SECOND_DAY = (["1,Ada,no", "2,Bo,no", "4,Di,yes"], ["A,1,9999.99,savings", "B,2,500.00,checking", "E,4,20000,savings"])
+
+
+@pytest.fixture(scope="module")
+def second_day(first_day: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A day more: a flag changes, B stops being savings, C, D and customer 3 vanish, E and customer 4 arrive."""
+    settings = copy_of(first_day, tmp_path_factory.mktemp("history") / "two")
+    play(settings, 6, *SECOND_DAY)
+    return settings
+
+
+def interest(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Return rate and day of calculation of each account."""
+    return {row[0]: (row[3], row[6][8:10]) for row in read_table(settings.duckdb_path, "account_summary")[1:]}
+
+
+def test_changes_deletes_and_arrivals_reach_the_marts_and_leave_the_rest_alone(
+    first_day: Settings, second_day: Settings
+) -> None:
+    assert interest(first_day) == {"A": ("0.0150", "05"), "B": ("0.0100", "05"), "D": ("0.0100", "05")}
+    assert interest(second_day) == {"A": ("0.0100", "06"), "E": ("0.0250", "06")}
+
+
+def test_an_unchanged_delivery_a_day_later_makes_no_versions(first_day: Settings, tmp_path: Path) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+    before = read_tables(settings.duckdb_path)
+
+    report = play(settings, 6, CUSTOMERS, ACCOUNTS)
+
+    assert read_tables(settings.duckdb_path) == before
+    assert report["changes"] == [
+        {"entity": entity, "new": 0, "changed": 0, "closed": 0, "returned": 0} for entity in ("customer", "account")
+    ]
+
+
+def test_the_same_delivery_again_leaves_every_byte(first_day: Settings, tmp_path: Path) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+    before = settings.duckdb_path.read_bytes()
+
+    report = play(settings, 5, CUSTOMERS, ACCOUNTS)
+
+    assert report["run"]["outcome"] == "unchanged"
+    assert settings.duckdb_path.read_bytes() == before
+
+
+def test_a_key_in_bad_records_alone_keeps_its_version_and_interest(first_day: Settings, tmp_path: Path) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+
+    report = play(settings, 6, ["1,Ada,perhaps", "2", "3,Cy,no"], ["A,1,9999.99,savings", "B,2,-1,savings", "D"])
+
+    assert interest(settings) == interest(first_day)
+    stale = {entity["entity"]: [key["key"] for key in entity["keys"]] for entity in report["stale_keys"]}
+    assert stale == {"customer": ["1", "2"], "account": ["B", "D"]}
+    assert report["changes"][0]["closed"] == 0
+
+
+@pytest.mark.parametrize("lookback_days", [0, 30])
+def test_the_look_back_window_changes_no_result(
+    first_day: Settings, second_day: Settings, tmp_path: Path, lookback_days: int
+) -> None:
+    settings = copy_of(first_day, tmp_path / "copy", incremental_lookback_days=lookback_days)
+
+    play(settings, 6, *SECOND_DAY)
+
+    assert read_tables(settings.duckdb_path) == read_tables(second_day.duckdb_path)
+
+
+def test_a_full_refresh_makes_the_same_rows(second_day: Settings, tmp_path: Path) -> None:
+    settings = copy_of(second_day, tmp_path / "copy")
+
+    deliver(settings, logical_date=day(6), run_id="refresh", full_refresh=True)
+
+    ignored = ("calculated_at",)
+    assert read_tables(settings.duckdb_path, without=ignored) == read_tables(second_day.duckdb_path, without=ignored)
+    assert {calculated for _, calculated in interest(settings).values()} == {"06"}
+
+
+def test_a_rebuild_from_the_landing_gives_the_same_tables(second_day: Settings, tmp_path: Path) -> None:
+    settings = copy_of(second_day, tmp_path / "copy")
+    settings.duckdb_path.unlink()
+
+    assert rebuild(settings) == 2
+    assert read_tables(settings.duckdb_path) == read_tables(second_day.duckdb_path)
+    assert [path.name for path in settings.duckdb_path.parent.iterdir()] == [settings.duckdb_path.name]
+
+
+def break_snapshots(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let dbt stop after the snapshots, as a crash there would."""
+    selection = ["build", "--exclude-resource-type", "unit_test", "--exclude", "intermediate", "marts"]
+
+    def stop_halfway(*_: object, run_id: str, **__: object) -> None:
+        run_dbt(settings, selection, run_id=run_id)
+        raise DeliveryFailed("stopped after the snapshots")
+
+    monkeypatch.setattr("include.pipeline.build", stop_halfway)
+
+
+def test_an_unfinished_delivery_is_finished_before_the_next(
+    second_day: Settings, first_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+    with monkeypatch.context() as patch:
+        break_snapshots(settings, patch)
+        with pytest.raises(DeliveryFailed):
+            play(settings, 6, *SECOND_DAY)
+    assert Ledger.load(settings.landing_path).unfinished is not None
+
+    play(settings, 7, *SECOND_DAY)
+
+    assert [entry.state for entry in Ledger.load(settings.landing_path).entries] == ["processed"] * 3
+    assert read_tables(settings.duckdb_path) == read_tables(second_day.duckdb_path)
+    reports = {
+        report["run"]["run_id"]: report["run"]["outcome"]
+        for report in map(json.loads, (path.read_text() for path in settings.data_quality_report_path.glob("*.json")))
+    }
+    assert reports == {"day_5": "landed", "day_6": "landed", "day_6__finished": "resumed", "day_7": "landed"}
+
+
+def test_a_correction_takes_back_what_an_unfinished_delivery_had_done(
+    first_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+    with monkeypatch.context() as patch:
+        break_snapshots(settings, patch)
+        with pytest.raises(DeliveryFailed):
+            play(settings, 6, *SECOND_DAY)
+    assert any("2026-01-06 02:00:00" in row for row in read_table(settings.duckdb_path, "snap_customer"))
+
+    play(settings, 6, [*CUSTOMERS[:2], "3,Cyrus,no"], ACCOUNTS)
+
+    versions = {
+        row[:2] + row[5:7] for row in read_table(settings.duckdb_path, "snap_customer", without=("dbt_scd_id",))
+    }
+    corrected_at = "2026-01-06 02:00:00.000001"
+    assert versions - {
+        row[:2] + row[5:7] for row in read_table(first_day.duckdb_path, "snap_customer", without=("dbt_scd_id",))
+    } == {
+        ("3", "cy", "2026-01-05 02:00:00", corrected_at),
+        ("3", "cyrus", corrected_at, "<null>"),
+    }
+    played = read_tables(settings.duckdb_path)
+    rebuild(settings)
+    assert read_tables(settings.duckdb_path) == played
+
+
+def test_a_landing_without_its_tables_is_not_begun_anew(first_day: Settings, tmp_path: Path) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+    settings.duckdb_path.unlink()
+
+    with pytest.raises(IngestionError, match=r"no history of them: run `python -m include\.rebuild`"):
+        play(settings, 6, CUSTOMERS, ACCOUNTS)
+
+
+def test_tables_without_their_landing_are_not_continued(first_day: Settings, tmp_path: Path) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+    shutil.rmtree(settings.landing_path)
+
+    with pytest.raises(IngestionError, match=r"has history, but .* has no deliveries: is LANDING_PATH"):
+        play(settings, 6, CUSTOMERS, ACCOUNTS)
+
+
+def test_deliver_ends_with_status_1_and_one_line_that_says_why(
+    first_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+    for variable in ("landing_path", "input_path", "output_path", "duckdb_path", "data_quality_report_path"):
+        monkeypatch.setenv(variable.upper(), str(getattr(settings, variable)))
+
+    assert cli.main(["--logical-date", "2026-01-04T02:00:00Z"]) == 1
+
+    error = capsys.readouterr().err
+    assert error.startswith("error: the delivery of 2026-01-04T02:00:00.000000Z is older")
+    assert error.count("\n") == 1
+
+
+def test_a_second_delivery_at_the_same_time_is_refused_and_told_who_is_first(settings: Settings) -> None:
+    write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
+
+    with (
+        lock(settings.landing_path / ".deliver.lock", "running a delivery (run first)"),
+        pytest.raises(Exception, match=r"is running a delivery \(run first\); wait for it to end"),
+    ):
+        deliver(settings, logical_date=day(5), run_id="second")
+    assert not settings.duckdb_path.exists()
