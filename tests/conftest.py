@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +43,18 @@ def write_extracts(folder: Path, customers: Iterable[str], accounts: Iterable[st
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "customers.csv").write_text("\n".join([CUSTOMERS_HEADER, *customers, ""]), encoding="utf-8")
     (folder / "accounts.csv").write_text("\n".join([ACCOUNTS_HEADER, *accounts, ""]), encoding="utf-8")
+
+
+@contextmanager
+def held_by_another_process(database: Path) -> Iterator[subprocess.Popen[str]]:
+    """Let another process, which is given, hold a DuckDB file."""
+    script = f"import duckdb, sys; c = duckdb.connect({str(database)!r}); print('held', flush=True); sys.stdin.read()"
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from include.settings import load_settings
 from include.warehouse import WarehouseBusy, WarehouseError, open_warehouse
 from include.warehouse.duckdb import DuckDBWarehouse
+from tests.conftest import held_by_another_process
 
 
 @pytest.fixture
@@ -28,13 +28,8 @@ def execute(path: Path, *statements: str) -> None:
 def held(path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the database."""
     execute(path, "create table t as select 1 as x")
-    script = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('held', flush=True); sys.stdin.read()"
-    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    process.stdout.readline()
-    yield process
-    process.kill()
-    process.communicate()
+    with held_by_another_process(path) as process:
+        yield process
 
 
 def numbers(path: Path) -> list[int]:

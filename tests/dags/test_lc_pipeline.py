@@ -1,0 +1,170 @@
+"""The DAG as Airflow parses it: that it can be imported, its shape, and what every task of ours must have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, TriggerRule
+
+from include import dbt_project
+from include.layers import LAYERS
+from include.settings import PROJECT_ROOT
+
+DAG_FILE = PROJECT_ROOT / "dags" / "lc_pipeline.py"
+GROUPS = (*LAYERS, "exports")
+
+
+def parse() -> DagBag:
+    return DagBag(str(DAG_FILE), bundle_path=PROJECT_ROOT / "dags")
+
+
+@pytest.fixture(scope="module")
+def dag() -> DAG:
+    bag = parse()
+    assert bag.import_errors == {}
+    return bag.dags["lc_pipeline"]
+
+
+def group_of(task_id: str) -> str:
+    return task_id.rpartition(".")[0]
+
+
+def test_there_is_a_task_group_for_each_layer_and_the_exports(dag: DAG) -> None:
+    assert [name for name in dag.task_group_dict if name in GROUPS] == list(GROUPS)
+    assert {group_of(task.task_id) for task in dag.tasks} == {*GROUPS, ""}
+    assert {task.task_id for task in dag.tasks if not group_of(task.task_id)} == {"ingest", "quality_report"}
+
+
+def test_each_layer_waits_for_the_one_before(dag: DAG) -> None:
+    chain = ["ingest", *GROUPS, "quality_report"]
+
+    def place(task_id: str) -> int:
+        return chain.index(group_of(task_id) or task_id)
+
+    for task in dag.tasks:
+        before = {place(other) for other in dag.get_task(task.task_id).get_flat_relative_ids(upstream=True)}
+        assert before - {place(task.task_id)} == set(range(place(task.task_id))), task.task_id
+
+
+def test_each_dbt_node_is_in_the_group_of_its_layer(dag: DAG) -> None:
+    tasks = {task.task_id for task in dag.tasks}
+
+    assert {
+        "source.src_customer",
+        "source.src_account",
+        "staging.stg_customer_checked",
+        "staging.stg_customer",
+        "staging.quarantine_account",
+        "snapshots.snap_customer",
+        "snapshots.snap_account",
+        "intermediate.int_account_with_customer",
+        "intermediate.int_savings_account_only",
+        "marts.account_summary",
+        "marts.customer_profile",
+        "exports.export_csv",
+        "exports.export_parquet",
+        "exports.publish",
+    } <= tasks
+
+
+def test_a_test_of_several_models_runs_once_in_the_last_layer_that_it_reads(dag: DAG) -> None:
+    layers = dbt_project.layer_of_each_test()
+    nodes = json.loads(dbt_project.MANIFEST_PATH.read_text())["nodes"].values()
+    of_several = {
+        node["name"] for node in nodes if node["resource_type"] == "test" and len(node["depends_on"]["nodes"]) > 1
+    }
+
+    placed: dict[str, list[str]] = {}
+    for task in dag.tasks:
+        group, _, name = task.task_id.rpartition(".")
+        placed.setdefault(name, []).append(group)
+    detached = {name: groups for name, groups in placed.items() if name in layers}
+    assert detached == {name: [layers[name]] for name in of_several}
+
+
+def test_a_model_is_built_together_with_its_tests(dag: DAG) -> None:
+    command, _ = dag.get_task("marts.account_summary").build_cmd(context={}, cmd_flags=[])  # type: ignore[union-attr]
+
+    assert "build" in command
+
+
+def test_nothing_ends_a_run_but_the_report_which_runs_whatever_happened(dag: DAG) -> None:
+    """A leaf with all_done that succeeds would make a failed run green: tests/e2e shows that ours does not."""
+    leaves = [task for task in dag.tasks if not task.downstream_task_ids]
+
+    assert [(task.task_id, task.trigger_rule, task.retries) for task in leaves] == [
+        ("quality_report", TriggerRule.ALL_DONE, 0)
+    ]
+    others = {task.trigger_rule for task in dag.tasks if task.task_id != "quality_report"}
+    assert others == {TriggerRule.ALL_SUCCESS}
+
+
+def test_every_task_has_an_owner_and_is_tried_again_with_back_off(dag: DAG) -> None:
+    for task in dag.tasks:
+        assert task.owner == "lending-data", task.task_id
+        if task.task_id != "quality_report":
+            assert task.retries == 2, task.task_id
+            assert task.retry_exponential_backoff, task.task_id
+
+
+def test_the_dag_says_when_it_runs_what_it_is_and_what_to_do_when_it_is_red(dag: DAG) -> None:
+    assert dag.schedule == "0 2 * * *"
+    assert not dag.catchup
+    assert dag.max_active_runs == 1
+    assert {"lending", "dbt"} <= dag.tags
+    assert dag.description
+    assert "### When it is red" in (dag.doc_md or "")
+
+
+def test_on_duckdb_one_task_at_a_time_holds_the_file(dag: DAG) -> None:
+    assert dag.max_active_tasks == 1
+
+
+def test_every_parameter_is_described_for_the_trigger_form(dag: DAG) -> None:
+    params = {name: dag.params.get_param(name) for name in dag.params}
+
+    assert params.keys() == {"full_refresh", "accept_row_drop"}
+    for name, param in params.items():
+        assert param.value is False, name
+        assert param.schema["type"] == "boolean", name
+        assert len(param.description or "") > 60, name
+
+
+def test_unit_tests_do_not_run_on_the_days_data(dag: DAG) -> None:
+    assert not [task.task_id for task in dag.tasks if task.task_id.rpartition(".")[2].startswith("test_")]
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A dbt target folder of the test's own, with a copy of the manifest."""
+    for name in ("MANIFEST_PATH", "_DIGEST_PATH"):
+        path = getattr(dbt_project, name)
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+        monkeypatch.setattr(dbt_project, name, tmp_path / path.name)
+    yield tmp_path
+
+
+def test_a_missing_manifest_is_an_import_error_that_names_the_command(target: Path) -> None:
+    (target / "manifest.json").unlink()
+
+    (error,) = parse().import_errors.values()
+    assert "manifest.json is missing: run `make manifest` to build it" in error
+
+
+def test_a_manifest_older_than_the_dbt_project_is_an_import_error(target: Path) -> None:
+    (target / "manifest.sha256").write_text("of other sources")
+
+    (error,) = parse().import_errors.values()
+    assert "is older than the dbt project" in error
+    assert "run `make manifest`" in error
+
+
+def test_wrong_settings_are_an_import_error_that_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_ROW_DROP_PCT", "half")
+
+    (error,) = parse().import_errors.values()
+    assert "MAX_ROW_DROP_PCT must be a percentage from 0 to 100, but is 'half'" in error

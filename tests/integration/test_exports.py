@@ -1,0 +1,140 @@
+"""Exports of real DuckDB tables: the files, that they are replaced together, and what a crash leaves (section 9)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from include import exports
+from include.exports import FILES, FORMATS, ExportError, publish_exports, write_exports
+from include.warehouse.duckdb import DuckDBWarehouse
+from tests.conftest import day
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> DuckDBWarehouse:
+    path = tmp_path / "marts.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("""
+            create schema main_marts;
+            create table main_marts.account_summary as
+            select 'b"1' as account_id, 2::bigint as customer_id, 100.5::decimal(18, 2) as original_balance_amount,
+                timestamp '2026-01-05 02:00:00.000001' as calculated_at
+            union all select 'B,2', 1, 0, timestamp '2026-01-05 02:00:00';
+            create table main_marts.customer_profile as
+            select range + 1 as customer_id, 'élodie' || chr(10) || 'b' as customer_name,
+                range % 2 = 0 as has_loan_flag, timestamp '2026-01-05 02:00:00' as calculated_at
+            from range(12);
+        """)
+    return DuckDBWarehouse(path)
+
+
+def write_all(warehouse: DuckDBWarehouse, output: Path, run_id: str) -> None:
+    for format_ in FORMATS:
+        write_exports(warehouse, output, format_, run_id=run_id)
+
+
+def test_csv_is_quoted_where_needed_ordered_by_key_and_in_utc(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    write_all(warehouse, tmp_path / "out", "one")
+    publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
+
+    assert (tmp_path / "out" / "account_summary.csv").read_bytes().decode() == (
+        "account_id,customer_id,original_balance_amount,calculated_at\n"
+        '"B,2",1,0.00,2026-01-05T02:00:00.000000Z\n'
+        '"b""1",2,100.50,2026-01-05T02:00:00.000001Z\n'
+    )
+    profile = (tmp_path / "out" / "customer_profile.csv").read_text()
+    assert profile.startswith('customer_id,customer_name,has_loan_flag,calculated_at\n1,"élodie\nb",true,2026-01-05T')
+    keys = pq.read_table(tmp_path / "out" / "customer_profile.parquet")["customer_id"].to_pylist()
+    assert keys == list(range(1, 13))
+
+
+def test_nothing_is_visible_before_it_is_published(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    write_all(warehouse, tmp_path / "out", "one")
+
+    assert [path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")] == []
+
+
+def test_publishing_replaces_all_files_and_their_manifest(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for run_id in ("one", "two"):
+        write_all(warehouse, output, run_id)
+        publish_exports(output, run_id=run_id, delivered_at=day(5))
+        with duckdb.connect(warehouse.path) as connection:
+            connection.execute("delete from main_marts.account_summary where customer_id = 2")
+
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert manifest["run_id"] == "two"
+    assert manifest["delivered_at"] == "2026-01-05T02:00:00.000000Z"
+    assert {name: manifest["files"][name]["rows"] for name in FILES} == {
+        "account_summary.csv": 1,
+        "account_summary.parquet": 1,
+        "customer_profile.csv": 12,
+        "customer_profile.parquet": 12,
+    }
+    assert len((output / "account_summary.csv").read_text().splitlines()) == 2
+
+
+def test_a_reader_that_has_opened_the_old_files_can_read_them_to_the_end(
+    warehouse: DuckDBWarehouse, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    write_all(warehouse, output, "one")
+    publish_exports(output, run_id="one", delivered_at=day(5))
+    with (output / "account_summary.csv").open() as reader:
+        for run_id in ("two", "three", "four"):
+            write_all(warehouse, output, run_id)
+            publish_exports(output, run_id=run_id, delivered_at=day(5))
+        assert len(reader.readlines()) == 3
+    assert len(list((output / ".versions").iterdir())) == 2
+
+
+def test_publishing_again_after_it_was_cut_off_ends_the_same(
+    warehouse: DuckDBWarehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    write_all(warehouse, output, "one")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(exports, "_link", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        publish_exports(output, run_id="one", delivered_at=day(5))
+
+    publish_exports(output, run_id="one", delivered_at=day(5))
+
+    assert json.loads((output / "manifest.json").read_text())["run_id"] == "one"
+    assert all((output / name).exists() for name in FILES)
+
+
+def test_a_run_that_has_written_one_format_alone_is_not_published(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    write_exports(warehouse, tmp_path / "out", "csv", run_id="one")
+
+    with pytest.raises(ExportError, match=r"has not written account_summary\.parquet, customer_profile\.parquet"):
+        publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
+
+
+def test_csv_and_parquet_that_differ_in_rows_are_not_published(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    write_exports(warehouse, tmp_path / "out", "csv", run_id="one")
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("delete from main_marts.account_summary where customer_id = 2")
+    write_exports(warehouse, tmp_path / "out", "parquet", run_id="one")
+
+    with pytest.raises(ExportError, match=r"account_summary disagree in rows \(\{'csv': 2, 'parquet': 1\}\)"):
+        publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
+
+
+def test_a_run_that_has_written_nothing_is_not_published(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="run none has not written any exports"):
+        publish_exports(tmp_path / "out", run_id="none", delivered_at=day(5))
+
+
+def test_a_file_that_stands_where_a_link_belongs_is_replaced(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "account_summary.csv").write_text("copied here by hand")
+    write_all(warehouse, tmp_path / "out", "one")
+
+    publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
+
+    assert (tmp_path / "out" / "account_summary.csv").read_text().startswith("account_id,")
