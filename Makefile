@@ -21,10 +21,10 @@ ui: setup ## Start Airflow with its UI (PORT=8080)
 	@$(ACTIVATE); PORT=$(PORT) scripts/ui.sh
 
 test: setup ## Run every check and test
-	@$(ACTIVATE); scripts/lint.sh && pytest
+	@$(ACTIVATE); scripts/lint.sh && pytest -n 2 --dist loadfile
 
 test-quick: setup ## Run the tests without those that take more than ten seconds
-	@$(ACTIVATE); pytest -m "not slow"
+	@$(ACTIVATE); pytest -n 2 --dist loadfile -m "not slow"
 
 lint: setup ## Check Python, SQL and YAML
 	@$(ACTIVATE); scripts/lint.sh
