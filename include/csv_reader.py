@@ -1,7 +1,7 @@
 """Reads an extract strictly as RFC 4180 says, losing nothing: what breaks the rules is kept as a malformed record.
 
-Stretches of lines without a quote or a lone CR, nearly the whole of a usual file, are read by pyarrow's C++ reader with
-quoting turned off, which then can't disagree with the rules; the records in between are read by the tokenizer below.
+Lines that are a whole record by themselves and on which the rules leave no doubt, nearly all of a usual file, are told
+by numpy and read by pyarrow's C++ reader; the others are read one by one by the tokenizer below.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from include.errors import PipelineError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 BLOCK_BYTES = 16 * 1024 * 1024
@@ -23,7 +24,6 @@ BLOCK_BYTES = 16 * 1024 * 1024
 
 _QUOTED = re.compile(rb'"([^"]*+(?:""[^"]*+)*+)"')
 _BARE = re.compile(rb'[^,"\r\n]*')
-_IRREGULAR = re.compile(rb'"|\r(?!\n)')
 
 
 class BadExtract(PipelineError):
@@ -179,6 +179,80 @@ def raw_text(content: bytes, start: int, end: int) -> bytes:
     return text.removesuffix(b"\n").removesuffix(b"\r") if text.endswith(b"\n") else text
 
 
+class _Lines:
+    """The lines of a block, and which of them are simple: whole records that can be told without reading further.
+
+    A simple line has no lone CR, and its quotes, if any, are alternately the first and the last character of a field.
+    Then no quote stands for itself, none is open at the end, and every comma after an even number of quotes is between
+    two fields; of these there have to be one fewer than columns.
+    """
+
+    def __init__(self, codes: np.ndarray, width: int) -> None:
+        import numpy as np
+
+        breaks = np.flatnonzero(codes == ord("\n"))
+        self.codes = codes
+        self.ends = breaks + 1
+        if len(breaks) == 0 or breaks[-1] != len(codes) - 1:
+            self.ends, breaks = np.append(self.ends, len(codes)), np.append(breaks, len(codes))
+        self.starts = np.append(0, self.ends[:-1])
+        self.text_ends = breaks - ((breaks > self.starts) & (codes[breaks - 1] == ord("\r")))
+        self.is_empty = self.text_ends == self.starts
+
+        returns = np.flatnonzero(codes == ord("\r"))
+        quotes = np.flatnonzero(codes == ord('"'))
+        commas = np.flatnonzero(codes == ord(","))
+        line_of_return, line_of_quote, line_of_comma = (
+            np.searchsorted(self.ends, positions, side="right") for positions in (returns, quotes, commas)
+        )
+        quotes_before = np.searchsorted(quotes, self.starts)
+        quotes_on = np.diff(np.append(quotes_before, len(quotes)))
+        opens = (np.arange(len(quotes)) - quotes_before[line_of_quote]) % 2 == 0
+        at_start = (quotes == self.starts[line_of_quote]) | (codes[quotes - 1] == ord(","))
+        at_end = (quotes + 1 == self.text_ends[line_of_quote]) | (
+            codes[np.minimum(quotes + 1, len(codes) - 1)] == ord(",")
+        )
+        is_misplaced = ~np.where(opens, at_start, at_end)
+        is_between = (np.searchsorted(quotes, commas) - quotes_before[line_of_comma]) % 2 == 0
+
+        self.has_quotes = quotes_on > 0
+        self.is_simple = quotes_on % 2 == 0
+        self.is_simple &= np.bincount(line_of_comma[is_between], minlength=len(self.starts)) == width - 1
+        self.is_simple[line_of_quote[is_misplaced]] = False
+        self.is_simple[line_of_return[returns != self.text_ends[line_of_return]]] = False
+
+    def text_of(self, chosen: np.ndarray, *, with_line_break: bool) -> np.ndarray:
+        """Return the bytes of the chosen lines, one behind the other."""
+        import numpy as np
+
+        ends = self.ends if with_line_break else self.text_ends
+        if with_line_break and chosen.all():
+            return self.codes
+        steps = np.zeros(len(self.codes) + 1, np.int8)
+        steps[self.starts[chosen]] += 1
+        steps[ends[chosen]] -= 1
+        kept: np.ndarray = self.codes[np.cumsum(steps[:-1], dtype=np.int8).view(bool)]
+        return kept
+
+    def raw_records(self, chosen: np.ndarray) -> pa.Array:
+        """Return the text of each chosen line that has quotes, NULL of the others: their fields say the same."""
+        import numpy as np
+        import pyarrow as pa
+
+        has_quotes = self.has_quotes[chosen]
+        if not has_quotes.any():
+            return pa.nulls(len(has_quotes), pa.string())
+        lengths = np.where(has_quotes, (self.text_ends - self.starts)[chosen], 0)
+        offsets = np.append(0, np.cumsum(lengths)).astype(np.int32)
+        text = self.text_of(chosen & self.has_quotes, with_line_break=False)
+        return pa.StringArray.from_buffers(
+            len(lengths),
+            pa.py_buffer(offsets),
+            pa.py_buffer(text),
+            pa.py_buffer(np.packbits(has_quotes, bitorder="little")),
+        )
+
+
 @dataclass
 class _Rows:
     """Records that the tokenizer has read, waiting to become a part of the table."""
@@ -217,73 +291,75 @@ class _Reader:
 
         at = start
         while at < len(self.content):
-            plain_end = self._plain_end(at)
-            if plain_end > at:
-                self._read_plain(at, plain_end)
-                at = plain_end
-            else:
-                at = self._read_strictly(at)
+            end = self._block_end(at)
+            at = self._read_block(at, end) if end > at else self._read_strictly(at)
         self._flush()
         return pa.Table.from_batches(self.parts, self.schema)
 
-    def _plain_end(self, at: int) -> int:
-        """Return the end of the stretch of lines from `at`, in one block, that hold no quote and no lone CR."""
-        limit = min(at + BLOCK_BYTES, len(self.content))
-        irregular = _IRREGULAR.search(self.content, at, min(limit + 1, len(self.content)))
-        if irregular:
-            limit = irregular.start()
-        elif limit == len(self.content):
-            return limit
-        return self.content.rfind(b"\n", at, limit) + 1 or at
+    def _block_end(self, at: int) -> int:
+        """Return the end of the lines from `at` that fit into one block, or `at` where not even one does."""
+        limit = at + BLOCK_BYTES
+        return len(self.content) if limit >= len(self.content) else self.content.rfind(b"\n", at, limit) + 1 or at
 
-    def _read_plain(self, start: int, end: int) -> None:
-        """Read lines without quotes: those with as many commas as they should have by pyarrow, the others strictly."""
+    def _read_block(self, start: int, end: int) -> int:
+        """Read the records that begin in the lines of [start, end); return where the next one begins."""
         import numpy as np
+
+        lines = _Lines(np.frombuffer(self.content, np.uint8, end - start, start), self.width)
+        begins_record, at = ~lines.is_empty, end
+        strict: list[tuple[int, Record]] = []
+        next_line = 0
+        for line in np.flatnonzero(begins_record & ~lines.is_simple).tolist():
+            if line >= next_line:
+                record = self.tokenizer.record(start + int(lines.starts[line]))
+                next_line = int(np.searchsorted(lines.starts, record.end - start))
+                begins_record[line + 1 : next_line] = False
+                strict.append((line, record))
+                at = max(at, record.end)
+        numbers = self.rows + np.cumsum(begins_record)
+        self.rows = int(numbers[-1])
+        for line, record in strict:
+            self._keep(record, start + int(lines.starts[line]), int(numbers[line]))
+        is_simple = begins_record & lines.is_simple
+        if is_simple.any():
+            self._read_simple(lines, is_simple, numbers)
+        return at
+
+    def _read_simple(self, lines: _Lines, is_simple: np.ndarray, numbers: np.ndarray) -> None:
+        """Read lines on which pyarrow can't disagree with the rules, all at once."""
         import pyarrow as pa
         import pyarrow.csv
 
-        stretch = memoryview(self.content)[start:end]
-        codes = np.frombuffer(stretch, np.uint8)
-        ends = np.flatnonzero(codes == ord("\n"))
-        if len(ends) == 0 or ends[-1] != len(codes) - 1:
-            ends = np.append(ends, len(codes))  # the last line has no line break
-        starts = np.append(0, ends[:-1] + 1)
-        is_empty = (ends == starts) | ((ends == starts + 1) & (codes[np.minimum(starts, len(codes) - 1)] == ord("\r")))
-        starts, ends = starts[~is_empty], ends[~is_empty]
-        commas = np.flatnonzero(codes == ord(","))
-        is_wrong = np.searchsorted(commas, ends) - np.searchsorted(commas, starts) != self.width - 1
-        numbers = np.arange(self.rows + 1, self.rows + 1 + len(starts))
-        for number, at in zip(numbers[is_wrong], starts[is_wrong], strict=True):
-            self._strict(start + int(at), int(number))
-        self.rows += len(starts)
-        if is_wrong.all():
-            return
-
+        stretch = lines.text_of(is_simple, with_line_break=True)
         names = self.schema.names[: self.width]
         read = pyarrow.csv.read_csv(
             pa.py_buffer(stretch),
             read_options=pyarrow.csv.ReadOptions(column_names=names, block_size=len(stretch) + 1, use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(quote_char=False, invalid_row_handler=lambda row: "skip"),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=False
             ),
-        ).combine_chunks()
-        kept = numbers[~is_wrong]
-        if read.num_rows != len(kept):
-            raise AssertionError(f"pyarrow read {read.num_rows} of {len(kept)} lines that have no quote")
-        nothing = pa.nulls(len(kept), pa.string())
+        )
+        count = int(is_simple.sum())
+        if read.num_rows != count:
+            raise AssertionError(f"pyarrow read {read.num_rows} of {count} simple lines")
         columns = [column.combine_chunks() for column in read.columns]
-        self.parts.append(pa.record_batch([*columns, pa.array(kept, pa.int64()), nothing, nothing], schema=self.schema))
+        nothing = pa.nulls(count, pa.string())
+        raw = lines.raw_records(is_simple)
+        self.parts.append(
+            pa.record_batch([*columns, pa.array(numbers[is_simple], pa.int64()), raw, nothing], schema=self.schema)
+        )
 
     def _read_strictly(self, at: int) -> int:
         at = _skip_empty_lines(self.content, at)
         if at == len(self.content):
             return at
         self.rows += 1
-        return self._strict(at, self.rows)
-
-    def _strict(self, at: int, number: int) -> int:
         record = self.tokenizer.record(at)
+        self._keep(record, at, self.rows)
+        return record.end
+
+    def _keep(self, record: Record, at: int, number: int) -> None:
+        """Add a record that the tokenizer has read at `at`."""
         reason = record.reason
         if reason is None and len(record.fields) != self.width:
             reason = f"expected {self.width} fields, found {len(record.fields)}"
@@ -298,7 +374,6 @@ class _Reader:
         pending.reasons.append(reason)
         if len(pending.numbers) >= 100_000 or len(raw) > 1_000_000:
             self._flush()
-        return record.end
 
     def _flush(self) -> None:
         import pyarrow as pa

@@ -207,8 +207,15 @@ def slow_records(text: str, width: int) -> list[tuple[Any, ...]]:
     return records
 
 
+FIELDS = st.sampled_from(["", "a", "é,", '"a"', '""', '"a,b"', '"a""b"', '"a\nb"', 'a"b', '"a"b', '"a', '"', "a\rb"])
+LINES = st.lists(st.lists(FIELDS, min_size=1, max_size=4).map(",".join), max_size=6)
+
+
 @given(
-    text=st.text(alphabet='a,,"\r\n\n é', max_size=60),
+    text=st.one_of(
+        st.text(alphabet='a,,"\r\n\n é', max_size=60),
+        st.tuples(st.sampled_from(["\n", "\r\n"]), LINES).map(lambda lines: lines[0].join(lines[1])),
+    ),
     plain=st.integers(0, 3),
     block=st.sampled_from([1, 5, 30, csv_reader.BLOCK_BYTES]),
 )
