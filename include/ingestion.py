@@ -197,9 +197,8 @@ class _Extract:
 def _distinct_keys(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> int:
     """Count the distinct keys, malformed records included, trimmed; what counts as missing is not counted."""
     row = connection.execute(f"""
-        select count(distinct key)
-        from (select trim({spec.key}, E' \\t\\r\\n') as key from extract)
-        where lower(key) not in ('', 'null', 'n/a', 'none')
+        select count(*) filter (lower(key) not in ('', 'null', 'n/a', 'none'))
+        from (select distinct trim({spec.key}, E' \\t\\r\\n') as key from extract)
     """).fetchone()
     return int(row[0]) if row else 0
 

@@ -10,8 +10,12 @@
     end
 {%- endmacro %}
 
+{# Few strings have anything to trim, and trim() costs much more than a look at both ends. #}
 {% macro trimmed(value) -%}
-    trim(both concat(' ', chr(9), chr(10), chr(13)) from {{ value }})
+    case
+        when left({{ value }}, 1) > ' ' and right({{ value }}, 1) > ' ' then {{ value }}
+        else trim(both concat(' ', chr(9), chr(10), chr(13)) from {{ value }})
+    end
 {%- endmacro %}
 
 

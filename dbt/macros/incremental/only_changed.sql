@@ -7,27 +7,19 @@
     {%- if is_incremental() -%}
     left join {{ this }} as held on {{ cte }}.{{ key }} = held.{{ key }}
     where
-        {{ differs(cte, key, columns) }}
+        held.{{ key }} is null
+        or {{ differ(columns, cte, 'held') }}
         or {{ time }} >= {{ delivered_at() }} - interval {{ lookback_days() }} days
     {%- endif -%}
 {% endmacro %}
 
 
-{# When a mart's row last changed: this delivery, or what the row already says where nothing else in it differs. #}
-{% macro calculated_at(cte, key, columns) -%}
-    {%- if is_incremental() -%}
-    case when {{ differs(cte, key, columns) }} then {{ delivered_at() }} else held.calculated_at end
-    {%- else -%}
-    {{ delivered_at() }}
-    {%- endif -%}
-{%- endmacro %}
-
-
-{% macro differs(cte, key, columns) -%}
+{# Whether two rows differ in any of `columns`. #}
+{% macro differ(columns, one, other) -%}
     (
-        held.{{ key }} is null
         {%- for column in columns %}
-        or {{ cte }}.{{ column }} is distinct from held.{{ column }}
+        {{ one }}.{{ column }} is distinct from {{ other }}.{{ column }}
+        {{- ' or' if not loop.last }}
         {%- endfor %}
     )
 {%- endmacro %}

@@ -1,3 +1,6 @@
+{% set columns = [
+    'customer_id', 'balance_amount', 'account_type', 'customer_name', 'has_loan_flag', 'valid_from_at'
+] %}
 {{ config(
     unique_key='account_id',
     post_hook=delete_vanished('account_id', """
@@ -5,7 +8,8 @@
         from {{ ref('snap_account') }} as account
         inner join {{ ref('snap_customer') }} as customer on account.customer_id = customer.customer_id
         where account.dbt_valid_to is null and customer.dbt_valid_to is null
-    """)
+    """),
+    **update_if_different(columns)
 ) }}
 
 -- Current accounts with their current customer. The inner join leaves out accounts whose customer is not current:
@@ -48,6 +52,4 @@ select
     joined.has_loan_flag,
     joined.valid_from_at
 from joined
-{{ only_changed('joined', 'account_id', [
-    'customer_id', 'balance_amount', 'account_type', 'customer_name', 'has_loan_flag', 'valid_from_at'
-], time='joined.valid_from_at') }}
+{{ only_changed('joined', 'account_id', columns, time='joined.valid_from_at') }}

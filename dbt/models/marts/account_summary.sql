@@ -1,12 +1,13 @@
+{% set columns = [
+    'customer_id', 'original_balance_amount', 'interest_rate_pct', 'annual_interest_amount', 'new_balance_amount'
+] %}
 {{ config(
     unique_key='account_id',
-    post_hook=delete_vanished('account_id', "select account_id from {{ ref('int_savings_account_only') }}")
+    post_hook=delete_vanished('account_id', "select account_id from {{ ref('int_savings_account_only') }}"),
+    **update_if_different(columns)
 ) }}
 
 -- A year's interest on each savings account, at the tier of its balance plus the bonus of customers with a loan.
-{%- set columns = [
-    'customer_id', 'original_balance_amount', 'interest_rate_pct', 'annual_interest_amount', 'new_balance_amount'
-] %}
 with savings as (
 
     select * from {{ ref('int_savings_account_only') }}
@@ -64,6 +65,6 @@ select
     calculated.interest_rate_pct,
     calculated.annual_interest_amount,
     calculated.new_balance_amount,
-    {{ calculated_at('calculated', 'account_id', columns) }} as calculated_at
+    {{ delivered_at() }} as calculated_at
 from calculated
 {{ only_changed('calculated', 'account_id', columns, time='held.calculated_at') }}

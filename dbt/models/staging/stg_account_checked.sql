@@ -79,32 +79,39 @@ checked as (
 
 ),
 
+-- Over every record and by the key alone: a filter by is_valid would be pushed below the cleaning and repeat it.
 repeated_keys as (
 
-    select
-        clean_account_id,
-        min(clean_customer_id) <> max(clean_customer_id)
-        or min(balance_amount) <> max(balance_amount)
-        or min(clean_account_type) <> max(clean_account_type) as is_conflict
+    select clean_account_id
     from checked
-    where is_valid
     group by clean_account_id
     having count(*) > 1
+
+),
+
+repeated as (
+
+    select checked.*
+    from checked
+    inner join repeated_keys on checked.clean_account_id = repeated_keys.clean_account_id
 
 ),
 
 copies as (
 
     select
-        checked.source_row_number,
-        repeated_keys.is_conflict,
+        source_row_number,
+        min(clean_customer_id) over (partition by clean_account_id, is_valid)
+        <> max(clean_customer_id) over (partition by clean_account_id, is_valid)
+        or min(balance_amount) over (partition by clean_account_id, is_valid)
+        <> max(balance_amount) over (partition by clean_account_id, is_valid)
+        or min(clean_account_type) over (partition by clean_account_id, is_valid)
+        <> max(clean_account_type) over (partition by clean_account_id, is_valid) as is_conflict,
         row_number() over (
-            partition by checked.clean_account_id
-            order by checked.loaded_at, checked.source_row_number
+            partition by clean_account_id, is_valid
+            order by loaded_at, source_row_number
         ) as copy_number
-    from checked
-    inner join repeated_keys on checked.clean_account_id = repeated_keys.clean_account_id
-    where checked.is_valid
+    from repeated
 
 ),
 

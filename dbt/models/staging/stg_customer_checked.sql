@@ -75,31 +75,37 @@ checked as (
 
 ),
 
+-- Over every record and by the key alone: a filter by is_valid would be pushed below the cleaning and repeat it.
 repeated_keys as (
 
-    select
-        clean_customer_id,
-        min(customer_name) <> max(customer_name)
-        or count(distinct has_loan_flag) > 1 as is_conflict
+    select clean_customer_id
     from checked
-    where is_valid
     group by clean_customer_id
     having count(*) > 1
+
+),
+
+repeated as (
+
+    select checked.*
+    from checked
+    inner join repeated_keys on checked.clean_customer_id = repeated_keys.clean_customer_id
 
 ),
 
 copies as (
 
     select
-        checked.source_row_number,
-        repeated_keys.is_conflict,
+        source_row_number,
+        min(customer_name) over (partition by clean_customer_id, is_valid)
+        <> max(customer_name) over (partition by clean_customer_id, is_valid)
+        or min(has_loan_flag) over (partition by clean_customer_id, is_valid)
+        <> max(has_loan_flag) over (partition by clean_customer_id, is_valid) as is_conflict,
         row_number() over (
-            partition by checked.clean_customer_id
-            order by checked.loaded_at, checked.source_row_number
+            partition by clean_customer_id, is_valid
+            order by loaded_at, source_row_number
         ) as copy_number
-    from checked
-    inner join repeated_keys on checked.clean_customer_id = repeated_keys.clean_customer_id
-    where checked.is_valid
+    from repeated
 
 ),
 
