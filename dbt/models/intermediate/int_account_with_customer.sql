@@ -8,9 +8,9 @@
         from {{ ref('snap_account') }} as account
         inner join {{ ref('snap_customer') }} as customer on account.customer_id = customer.customer_id
         where account.dbt_valid_to is null and customer.dbt_valid_to is null
-    """),
-    **update_if_different(columns)
+    """)
 ) }}
+{{ update_if_different(columns) }}
 
 -- Current accounts with their current customer. The inner join leaves out accounts whose customer is not current:
 -- the quality report lists these orphans with the reason.

@@ -5,9 +5,9 @@
     unique_key='account_id',
     post_hook=delete_vanished('account_id', """
         select account_id from {{ ref('int_account_with_customer') }} where account_type = 'savings'
-    """),
-    **update_if_different(columns)
+    """)
 ) }}
+{{ update_if_different(columns) }}
 
 -- The accounts that bear interest.
 with savings as (

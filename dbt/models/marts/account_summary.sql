@@ -3,9 +3,9 @@
 ] %}
 {{ config(
     unique_key='account_id',
-    post_hook=delete_vanished('account_id', "select account_id from {{ ref('int_savings_account_only') }}"),
-    **update_if_different(columns)
+    post_hook=delete_vanished('account_id', "select account_id from {{ ref('int_savings_account_only') }}")
 ) }}
+{{ update_if_different(columns) }}
 
 -- A year's interest on each savings account, at the tier of its balance plus the bonus of customers with a loan.
 with savings as (

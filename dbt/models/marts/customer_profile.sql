@@ -3,9 +3,9 @@
 ] %}
 {{ config(
     unique_key='customer_id',
-    post_hook=delete_vanished('customer_id', "select distinct customer_id from {{ ref('account_summary') }}"),
-    **update_if_different(columns)
+    post_hook=delete_vanished('customer_id', "select distinct customer_id from {{ ref('account_summary') }}")
 ) }}
+{{ update_if_different(columns) }}
 
 -- Totals of each customer with savings.
 with summaries as (
