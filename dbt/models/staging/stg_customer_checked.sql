@@ -1,6 +1,5 @@
 -- Cleans and judges every landed customer record once a delivery; the staging and quarantine views only select from it.
--- Order matters for speed: trim, then parse, then the reasons, and those only for what failed; repeated keys by a
--- grouped join and not a window over all records.
+-- Order matters for speed: trim, then parse, then the reasons, and those only for what failed.
 with well_formed as (
 
     select * from {{ ref('src_customer') }}
@@ -75,53 +74,7 @@ checked as (
 
 ),
 
--- Over every record and by the key alone: a filter by is_valid would be pushed below the cleaning and repeat it.
-repeated_keys as (
-
-    select clean_customer_id
-    from checked
-    group by clean_customer_id
-    having count(*) > 1
-
-),
-
-repeated as (
-
-    select checked.*
-    from checked
-    inner join repeated_keys on checked.clean_customer_id = repeated_keys.clean_customer_id
-
-),
-
-copies as (
-
-    select
-        source_row_number,
-        min(customer_name) over (partition by clean_customer_id, is_valid)
-        <> max(customer_name) over (partition by clean_customer_id, is_valid)
-        or min(has_loan_flag) over (partition by clean_customer_id, is_valid)
-        <> max(has_loan_flag) over (partition by clean_customer_id, is_valid) as is_conflict,
-        row_number() over (
-            partition by clean_customer_id, is_valid
-            order by loaded_at, source_row_number
-        ) as copy_number
-    from repeated
-
-),
-
-judged as (
-
-    select
-        checked.*,
-        case
-            when not checked.is_valid or copies.is_conflict then 'quarantined'
-            when copies.copy_number > 1 then 'duplicate'
-            else 'staged'
-        end as record_status
-    from checked
-    left join copies on checked.source_row_number = copies.source_row_number
-
-)
+{{ judged('checked', key='clean_customer_id', columns=['customer_name', 'has_loan_flag']) }}
 
 select
     judged.clean_customer_id as customer_id,

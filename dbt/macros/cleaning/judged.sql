@@ -1,0 +1,56 @@
+{#
+    CTEs that end in `judged`: the records of the CTE `checked`, each with its record_status. Records of one key that are
+    valid by themselves and the same in `columns` are copies: the earliest loaded_at, then the lowest row number, is
+    staged. Where they differ, all of them are quarantined.
+
+    Keys that occur again are found over every record, valid or not: a filter by is_valid would be pushed down below the
+    cleaning and repeat it, and windows over all records cost far more than those over the few of such keys.
+#}
+{% macro judged(checked, key, columns) -%}
+repeated_keys as (
+
+    select {{ key }}
+    from {{ checked }}
+    group by {{ key }}
+    having count(*) > 1
+
+),
+
+repeated as (
+
+    select {{ checked }}.*
+    from {{ checked }}
+    inner join repeated_keys on {{ checked }}.{{ key }} = repeated_keys.{{ key }}
+
+),
+
+copies as (
+
+    select
+        source_row_number,
+        {%- for column in columns %}
+        {{ 'or ' if not loop.first }}min({{ column }}) over (partition by {{ key }}, is_valid)
+        <> max({{ column }}) over (partition by {{ key }}, is_valid){{ ' as is_conflict,' if loop.last }}
+        {%- endfor %}
+        row_number() over (
+            partition by {{ key }}, is_valid
+            order by loaded_at, source_row_number
+        ) as copy_number
+    from repeated
+
+),
+
+judged as (
+
+    select
+        {{ checked }}.*,
+        case
+            when not {{ checked }}.is_valid or copies.is_conflict then 'quarantined'
+            when copies.copy_number > 1 then 'duplicate'
+            else 'staged'
+        end as record_status
+    from {{ checked }}
+    left join copies on {{ checked }}.source_row_number = copies.source_row_number
+
+)
+{%- endmacro %}
