@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8080
 ACTIVATE := . ./env.sh
 
-.PHONY: help setup run demo ui test test-quick lint format manifest lock upgrade benchmark clean
+.PHONY: help setup run demo ui test test-quick test-deep lint format manifest lock upgrade benchmark clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: setup ## Run every check and test
 
 test-quick: setup ## Run the tests without those that take more than ten seconds
 	@$(ACTIVATE); pytest -n 2 --dist loadfile -m "not slow"
+
+test-deep: setup ## Play generated deliveries against the reference model (MINUTES=30)
+	@$(ACTIVATE); MINUTES=$(or $(MINUTES),30) scripts/test_deep.sh
 
 lint: setup ## Check Python, SQL and YAML
 	@$(ACTIVATE); scripts/lint.sh
