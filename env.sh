@@ -13,6 +13,9 @@ export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=True
 # One DAG, one task at a time on DuckDB: Airflow would keep 32 workers waiting.
 export AIRFLOW__CORE__PARALLELISM="${AIRFLOW__CORE__PARALLELISM:-4}"
 
+# Tasks follow one another here, and the scheduler would sleep for a second between many of them.
+export AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME="${AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME:-0.2}"
+
 # Who can reach this machine's loopback is its user: no login, and nobody else gets in.
 export AIRFLOW__API__HOST="${AIRFLOW__API__HOST:-127.0.0.1}"
 export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True

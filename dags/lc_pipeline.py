@@ -23,7 +23,8 @@ from include.settings import load_settings
 DOC = """
 ### What it does
 Takes the day's full extracts of customers and accounts, keeps their complete history and publishes the interest
-calculations: `ingest >> source >> staging >> snapshots >> intermediate >> marts >> exports >> quality_report`.
+calculations: `wait_for_turn >> ingest >> source >> staging >> snapshots >> intermediate >> marts >> exports >>
+quality_report`.
 
 ### When it is red
 - **`ingest`**: the delivery was refused; nothing has changed. The last line of its log names the file or the row,
@@ -33,6 +34,7 @@ calculations: `ingest >> source >> staging >> snapshots >> intermediate >> marts
   good ones. The log names the test, the report shows failing rows. Mend the cause and trigger again: the delivery is
   finished first.
 - **any task, with `is locked by`**: another process has the DuckDB file. End it (the message names it); clear the task.
+- **`wait_for_turn`** is yellow: an earlier run, of a backfill perhaps, has not ended; its log names it.
 - **`quality_report`** alone says that an earlier task failed: look at that task.
 
 A run that is triggered again for a delivery that is already processed changes nothing. The quality report of every run,
@@ -128,5 +130,6 @@ with DAG(
 
     report = task(trigger_rule=TriggerRule.ALL_DONE, retries=0)(tasks.quality_report)()
 
+    turn = task.sensor(mode="reschedule", poke_interval=15, timeout=timedelta(days=1))(tasks.wait_for_turn)()
     ingest = task.short_circuit(ignore_downstream_trigger_rules=False)(tasks.ingest)()
-    chain(ingest, *layers, exports, report)
+    chain(turn, ingest, *layers, exports, report)

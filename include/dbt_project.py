@@ -223,6 +223,20 @@ def import_dbt() -> None:
     gc.freeze()
 
 
+def warm_up() -> None:
+    """Do beforehand what a process does once, at its first dbt command: processes forked from this one are spared it.
+
+    Beside the imports that is dbt building its codecs and reading project and profile (1 s). `dbt list` does it without
+    a thread and without the warehouse. Raises SettingsError or StaleManifest.
+    """
+    import_dbt()
+    settings = load_settings()
+    check_manifest()
+    with tempfile.TemporaryDirectory() as target:
+        command = ["list", "--quiet", "--select", "tag:none"]
+        _invoke(settings, command, Path(target), manifest=load_manifest(settings))
+
+
 def prepare_task(_context: Any, _operator: Any) -> None:
     """Cosmos interceptor, called before each dbt task: hand dbt the environment and the project parsed beforehand."""
     from cosmos.dbt.runner import get_runner

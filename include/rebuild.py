@@ -6,8 +6,10 @@ Every processed delivery is played again, oldest first, into a new database, whi
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,9 +35,9 @@ def rebuild(settings: Settings) -> int:
     settings.duckdb_path.parent.mkdir(parents=True, exist_ok=True)
     with (
         lock(settings.landing_path / ".deliver.lock", "rebuilding the database"),
-        tempfile.TemporaryDirectory(dir=settings.duckdb_path.parent, prefix=".rebuild.") as scratch,
+        _scratch(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as scratch,
     ):
-        landing = Path(scratch, "landing")
+        landing = scratch / "landing"
         landing.mkdir()
         for name in FILE_NAMES:
             (landing / name).symlink_to(settings.landing_path / name)
@@ -43,8 +45,8 @@ def rebuild(settings: Settings) -> int:
         rebuilt = replace(
             settings,
             landing_path=landing,
-            duckdb_path=Path(scratch, settings.duckdb_path.name),
-            data_quality_report_path=Path(scratch, "quality_reports"),
+            duckdb_path=scratch / settings.duckdb_path.name,
+            data_quality_report_path=scratch / "quality_reports",
         )
         played = Ledger(landing / ledger.path.name, ())
         for delivery in ledger.processed:
@@ -53,6 +55,17 @@ def rebuild(settings: Settings) -> int:
             build(rebuilt, run_id="rebuild")
         _take_the_place(rebuilt.duckdb_path, settings.duckdb_path)
     return len(played.entries)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Give an empty folder, without what a killed rebuild has left in it, and remove it afterwards."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _take_the_place(new: Path, old: Path) -> None:

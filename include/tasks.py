@@ -5,6 +5,7 @@ The heavy imports are inside the functions: the DAG file imports this module.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
@@ -15,6 +16,8 @@ from include.settings import load_settings
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from cosmos.dbt.graph import DbtNode
+
+log = logging.getLogger(__name__)
 
 
 def node_name(node: DbtNode) -> str:
@@ -55,6 +58,19 @@ def delivery_time(dag_run: Any) -> datetime:
     """The time of the run's delivery: its logical date, or when a manual run has none, its run_after."""
     time: datetime = dag_run.logical_date or dag_run.run_after
     return time
+
+
+def wait_for_turn(*, ti: Any) -> bool:
+    """Tell whether no earlier run of the DAG is still to end: deliveries are processed in the order of their dates.
+
+    `max_active_runs` doesn't hold for backfills: `airflow backfill create` starts ten runs at once, and the daily run
+    beside them.
+    """
+    for state in ("running", "queued"):
+        if earlier := ti.get_previous_dagrun(state=state):
+            log.info("waiting for run %s, which is %s", earlier.run_id, state)
+            return False
+    return True
 
 
 def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:

@@ -1,11 +1,16 @@
-"""Loads dbt, its adapter and Cosmos once, in the scheduler, which forks the workers, instead of once in each task."""
+"""Loads and warms up dbt and Cosmos once, in the scheduler, which forks the workers, instead of once in each task."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
+
+from include.errors import PipelineError
+
+log = logging.getLogger(__name__)
 
 
 def is_scheduler(arguments: list[str]) -> bool:
@@ -20,8 +25,11 @@ class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
-        """Import in the scheduler what each dbt task needs; see include.dbt_project.import_dbt for what it costs."""
+        """Do in the scheduler what each dbt task would have to; see include.dbt_project.warm_up for what it costs."""
         if is_scheduler(sys.argv):
-            from include.dbt_project import import_dbt
+            from include.dbt_project import warm_up
 
-            import_dbt()
+            try:
+                warm_up()
+            except PipelineError as error:  # the DAG's import error says the same to people; tasks only start slower
+                log.warning("dbt is not warmed up: %s", error)

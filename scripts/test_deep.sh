@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Play generated deliveries against the reference model for MINUTES minutes, new ones each round; stop at a difference.
+# For MINUTES minutes, play generated deliveries against the reference model and kill deliveries at any moment, new ones
+# each round; stop at a difference.
 set -euo pipefail
 end=$((SECONDS + 60 * ${MINUTES:-30}))
-export GENERATED_DELIVERIES=deep
+export GENERATED_DELIVERIES=deep RANDOM_CRASHES=10
 while ((SECONDS < end)); do
-    pytest --quiet --capture=no --hypothesis-seed="$RANDOM" tests/reference
+    CRASH_SEED=$RANDOM pytest --quiet --capture=no --hypothesis-seed="$RANDOM" tests/reference tests/integration/test_crashes.py
 done

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import sqlite3
 import subprocess
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from include.settings import PROJECT_ROOT, Settings
 
@@ -57,9 +62,60 @@ class AirflowHome:
     def run_dag(self, logical_date: datetime) -> DagRun:
         """Run the whole DAG once for a logical date."""
         ended = self.call("dags", "test", "lc_pipeline", logical_date.isoformat())
-        with closing(sqlite3.connect(Path(self.environment["AIRFLOW_HOME"], "airflow.db"))) as database:
-            states = database.execute(
-                "select task_id, state from task_instance "
-                "where run_id = (select run_id from dag_run order by id desc limit 1)"
-            ).fetchall()
+        states = self.query(
+            "select task_id, state from task_instance "
+            "where run_id = (select run_id from dag_run order by id desc limit 1)"
+        )
         return DagRun(ended.returncode == 0, dict(states), ended.stdout)
+
+    def query(self, sql: str) -> list[Any]:
+        """Ask Airflow's own database."""
+        with closing(sqlite3.connect(Path(self.environment["AIRFLOW_HOME"], "airflow.db"), timeout=60)) as database:
+            return database.execute(sql).fetchall()
+
+    @contextmanager
+    def scheduler(self) -> Iterator[None]:
+        """Let Airflow run, as `make ui` does, for the length of the body; its logs are beside its database."""
+        port = free_port()
+        environment = {
+            **self.environment,
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": f"http://localhost:{port}",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
+        }
+        components = []
+        try:
+            for command in ("api-server", "dag-processor", "scheduler --skip-serve-logs"):
+                name = command.split()[0]
+                with Path(self.environment["AIRFLOW_HOME"], f"{name}.log").open("w") as log:
+                    components.append(
+                        subprocess.Popen(
+                            ["airflow", *command.split()],
+                            cwd=PROJECT_ROOT,
+                            env=environment,
+                            stdout=log,
+                            stderr=subprocess.STDOUT,
+                            start_new_session=True,
+                        )
+                    )
+            yield
+        finally:
+            for component in components:
+                os.killpg(component.pid, signal.SIGKILL)
+                component.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def wait_until(happened: Callable[[], object], *, seconds: int) -> None:
+    """Look every second whether something has happened; raise TimeoutError if it has not within `seconds`."""
+    end = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {seconds} s")
+        time.sleep(1)
