@@ -128,8 +128,8 @@ with DAG(
     with TaskGroup("exports") as exports:
         [task(tasks.export_csv)(), task(tasks.export_parquet)()] >> task(tasks.publish)()
 
-    report = task(trigger_rule=TriggerRule.ALL_DONE, retries=0)(tasks.quality_report)()
+    report = task(trigger_rule=TriggerRule.ALL_DONE)(tasks.quality_report)()
 
-    turn = task.sensor(mode="reschedule", poke_interval=15, timeout=timedelta(days=1))(tasks.wait_for_turn)()
+    turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600)(tasks.wait_for_turn)()
     ingest = task.short_circuit(ignore_downstream_trigger_rules=False)(tasks.ingest)()
     chain(turn, ingest, *layers, exports, report)

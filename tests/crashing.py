@@ -1,7 +1,7 @@
 """Deliveries in a process of their own, which is killed (SIGKILL) at a moment that a test chooses.
 
-A moment is a line of text: `rename PATH` or `symlink PATH` just before a file gets its name, `sql STATEMENT` just before
-a statement of dbt's, `sql done STATEMENT` just after it, not yet committed where dbt has opened a transaction.
+A moment is a line of text: `rename PATH` or `symlink PATH` just before a file gets its name; `sql STATEMENT`
+before a statement of dbt's, `sql done STATEMENT` just after it (not committed, where dbt has opened a transaction).
 """
 
 from __future__ import annotations
