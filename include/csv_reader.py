@@ -67,7 +67,7 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError:
         raise BadExtract(f"{path} is missing: expected the full extract") from None
     except OSError as error:
-        raise BadExtract(f"{path} can't be read: expected a file, found: {error.strerror}") from None
+        raise BadExtract(f"{path} can't be read: expected the full extract ({error.strerror})") from None
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise BadExtract(f"{path} is UTF-16: expected UTF-8")
     zero = content.find(b"\0")

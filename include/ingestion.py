@@ -103,7 +103,7 @@ def _ingest(
 
     paths = find_extracts(settings.input_path, logical_date, dated_folder_only=dated_folder_only)
     seen = {name: _fingerprint(path) for name, path in paths.items()}
-    digests = {name: sha256(path) for name, path in paths.items()}
+    digests = {name: _digest(path) for name, path in paths.items()}
     if last and logical_date == last.logical_date and all(last.file(n).sha256 == d for n, d in digests.items()):
         return Ingestion("resumed" if last.state == "landed" else "unchanged", last)
 
@@ -155,6 +155,13 @@ def _fingerprint(path: Path) -> tuple[int, int, int]:
     if not path.is_file():
         raise IngestionError(f"{path} is no file: expected the full extract")
     return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise IngestionError(f"{path} can't be read: expected the full extract ({error.strerror})") from error
 
 
 class _Extract:

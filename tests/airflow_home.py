@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from include.settings import PROJECT_ROOT, Settings
+from tests.conftest import environment_of
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,7 @@ class AirflowHome:
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__COSMOS__CACHE_DIR": str(folder / "cosmos"),
-            "INPUT_PATH": str(settings.input_path),
-            "LANDING_PATH": str(settings.landing_path),
-            "OUTPUT_PATH": str(settings.output_path),
-            "DUCKDB_PATH": str(settings.duckdb_path),
-            "DATA_QUALITY_REPORT_PATH": str(settings.data_quality_report_path),
+            **environment_of(settings),
         }
         folder.mkdir(parents=True)
         self.call("db", "migrate").check_returncode()

@@ -33,6 +33,12 @@ def settings_in(folder: Path, **variables: str) -> Settings:
     )
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the variables that lead another process to the same paths."""
+    names = ("DUCKDB_PATH", "INPUT_PATH", "LANDING_PATH", "OUTPUT_PATH", "DATA_QUALITY_REPORT_PATH")
+    return {name: str(getattr(settings, name.lower())) for name in names}
+
+
 def day(number: int) -> datetime:
     """Return the logical date of a day of January 2026, at the hour of the schedule."""
     return datetime(2026, 1, number, 2, tzinfo=UTC)
@@ -52,9 +58,11 @@ def held_by_another_process(database: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()
-    yield process
-    process.kill()
-    process.communicate()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from include.deliver import main as deliver_main
 from include.settings import PROJECT_ROOT, Settings
 from tests.airflow_home import AirflowHome, DagRun
-from tests.conftest import day, settings_in
+from tests.conftest import day, environment_of, settings_in
 
 DAYS = {"2026-01-05": day(5), "2026-01-06": day(6), "2026-01-07": day(7)}
 
@@ -87,14 +87,8 @@ def deliver_stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]
     recorder = Recorder(tmp_path_factory.mktemp("deliver"))
     stages = {}
     with pytest.MonkeyPatch.context() as patch:
-        for variable, value in {
-            "INPUT_PATH": recorder.settings.input_path,
-            "LANDING_PATH": recorder.settings.landing_path,
-            "OUTPUT_PATH": recorder.settings.output_path,
-            "DUCKDB_PATH": recorder.settings.duckdb_path,
-            "DATA_QUALITY_REPORT_PATH": recorder.settings.data_quality_report_path,
-        }.items():
-            patch.setenv(variable, str(value))
+        for variable, value in environment_of(recorder.settings).items():
+            patch.setenv(variable, value)
         for name, time in DAYS.items():
             assert deliver_main(["--logical-date", time.isoformat()]) == 0
             stages[name] = recorder.keep(name)

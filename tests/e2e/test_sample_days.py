@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
 import pytest
 
 from include.quality.build import SCHEMA_PATH
+from include.settings import PROJECT_ROOT
+from tests.conftest import environment_of, settings_in
 from tests.e2e.conftest import DAYS, Stage
 from tests.tables import LAYER_OF, read_csv, read_table, read_tables
 
@@ -64,6 +71,29 @@ def test_deliver_makes_the_same_exports_as_the_dag(
     }
     assert {file: by_deliver[file] for file in by_deliver if file != "manifest.json"} == {
         file: by_dag[file] for file in by_dag if file != "manifest.json"
+    }
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_every_time_zone_makes_the_same_tables_and_exports(
+    deliver_stages: dict[str, Stage], tmp_path: Path, zone: str
+) -> None:
+    """The zone is the process's, and the logical dates are written with its offset."""
+    settings = settings_in(tmp_path / "live")
+    shutil.copytree(PROJECT_ROOT / "data" / "inputs", settings.input_path)
+    for time in DAYS.values():
+        subprocess.run(
+            [sys.executable, "-m", "include.deliver", "--logical-date", time.astimezone(ZoneInfo(zone)).isoformat()],
+            cwd=PROJECT_ROOT,
+            env={**os.environ, **environment_of(settings), "TZ": zone},
+            check=True,
+        )
+
+    last = deliver_stages["2026-01-07"]
+    assert read_tables(settings.duckdb_path) == read_tables(last.settings.duckdb_path)
+    by_zone = outputs_of(Stage(tmp_path / "live"))
+    assert {name: by_zone[name] for name in by_zone if name != "manifest.json"} == {
+        name: digest for name, digest in outputs_of(last).items() if name != "manifest.json"
     }
 
 

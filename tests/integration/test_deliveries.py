@@ -22,7 +22,7 @@ from include.ledger import Ledger
 from include.pipeline import DeliveryFailed, deliver
 from include.rebuild import rebuild
 from include.settings import Settings
-from tests.conftest import day, settings_in, write_extracts
+from tests.conftest import day, environment_of, settings_in, write_extracts
 from tests.tables import read_table, read_tables
 
 pytestmark = pytest.mark.slow
@@ -218,8 +218,8 @@ def test_deliver_ends_with_status_1_and_one_line_that_says_why(
     first_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = copy_of(first_day, tmp_path / "copy")
-    for variable in ("landing_path", "input_path", "output_path", "duckdb_path", "data_quality_report_path"):
-        monkeypatch.setenv(variable.upper(), str(getattr(settings, variable)))
+    for variable, value in environment_of(settings).items():
+        monkeypatch.setenv(variable, value)
 
     assert cli.main(["--logical-date", "2026-01-04T02:00:00Z"]) == 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -220,36 +219,6 @@ def test_a_logical_date_east_of_utc_belongs_to_its_day_in_utc(settings: Settings
     found = find_extracts(settings.input_path, datetime.fromisoformat("2026-01-07T05:00:00+09:00"))
 
     assert found["accounts"].parent.name == "2026-01-06"
-
-
-Break = Callable[[Path], object]
-
-
-@pytest.mark.parametrize(
-    ("name", "breaks", "message"),
-    [
-        ("customers", lambda path: path.unlink(), "is missing: expected the full extract"),
-        ("accounts", lambda path: path.write_bytes(b""), "is empty: expected the header AccountID,CustomerID"),
-        ("customers", lambda path: path.write_text("CustomerID,Name,HasLoan\n"), "has a header and no records"),
-        ("accounts", lambda path: path.write_text("AccountID;CustomerID\n1;2\n"), "AccountID,CustomerID,Balance"),
-        ("customers", lambda path: path.write_text("CustomerID,Name\n1,Ada\n"), "HasLoan is missing"),
-        ("customers", lambda path: path.write_bytes("CustomerID,Name,HasLoan\n1,é,no\n".encode("latin-1")), "line 2"),
-        ("customers", lambda path: path.write_text("CustomerID,Name,HasLoan\n1,Ada,yes\n", "utf-16"), "is UTF-16"),
-        ("accounts", lambda path: path.write_bytes(path.read_bytes() + b"\0"), "found a NUL byte"),
-        ("accounts", lambda path: (path.unlink(), path.mkdir()), "is no file: expected the full extract"),
-    ],
-)  # fmt: skip
-def test_a_bad_file_is_refused_by_name_and_changes_nothing(
-    first: Settings, name: str, breaks: Break, message: str
-) -> None:
-    before = everything_in(first.landing_path)
-    breaks(first.input_path / f"{name}.csv")
-
-    with pytest.raises(IngestionError) as refusal:
-        land(first, 6)
-    assert f"{name}.csv" in str(refusal.value)
-    assert message in str(refusal.value)
-    assert everything_in(first.landing_path) == before
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(first: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

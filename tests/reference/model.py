@@ -88,10 +88,12 @@ def clean_id(text: str | None) -> tuple[int | None, str | None]:
         return None, "customer_id is missing"
     if not all_digits(text):
         return None, "customer_id is not a whole number"
-    number = int(Decimal(text))
-    if number > BIGGEST_ID:
+    digits = text.lstrip("0")
+    if digits == "":
+        return None, "customer_id is zero"
+    if len(digits) > 19 or int(digits) > BIGGEST_ID:
         return None, "customer_id is over 9223372036854775807"
-    return (number, None) if number else (None, "customer_id is zero")
+    return int(digits), None
 
 
 def clean_flag(text: str | None) -> tuple[bool | None, str | None]:
