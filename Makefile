@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8080
 ACTIVATE := . ./env.sh
 
-.PHONY: help setup run demo ui test test-quick test-deep lint format manifest lock upgrade benchmark clean
+.PHONY: help setup run demo ui test test-quick test-deep test-mutations lint format manifest lock upgrade benchmark clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +26,11 @@ test: setup ## Run every check and test
 test-quick: setup ## Run the tests without those that take more than ten seconds
 	@$(ACTIVATE); pytest -n 2 --dist loadfile -m "not slow"
 
-test-deep: setup ## Play generated deliveries against the reference model (MINUTES=30)
+test-deep: setup ## Play generated deliveries and crashes for as long as told (MINUTES=30)
 	@$(ACTIVATE); MINUTES=$(or $(MINUTES),30) scripts/test_deep.sh
+
+test-mutations: setup ## Break the rules one at a time and see that the tests fail (half an hour)
+	@$(ACTIVATE); python -m scripts.mutation_check
 
 lint: setup ## Check Python, SQL and YAML
 	@$(ACTIVATE); scripts/lint.sh

@@ -1,0 +1,131 @@
+"""Break the pipeline's rules one at a time and see that the tests fail: `make test-mutations`.
+
+Each mutation is made in a clone of HEAD and never here. Writes docs/architecture/mutations.md: each mutation and the
+test that found it. Ends with status 1 if one was not found.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from include.settings import PROJECT_ROOT
+
+LIST = PROJECT_ROOT / "tests" / "mutations.yml"
+RESULT = PROJECT_ROOT / "docs" / "architecture" / "mutations.md"
+
+STAGES: tuple[tuple[str, ...], ...] = (
+    ("tests/integration/test_dbt_commands.py::test_the_first_build_runs_everything_unit_tests_included",),
+    ("tests/integration/test_deliveries.py",),
+    ("tests/reference",),
+    ("tests", "--ignore=tests/reference", "--ignore=tests/integration/test_deliveries.py"),
+)
+"""The whole suite, what finds most first: the next stage runs only where the one before has found nothing."""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A rule, and how it is broken: `old`, which stands once in the file, becomes `new`."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+
+
+def mutations() -> list[Mutation]:
+    """Read tests/mutations.yml."""
+    return [Mutation(**mutation) for mutation in yaml.safe_load(LIST.read_text(encoding="utf-8"))]
+
+
+def main(names: Sequence[str]) -> int:
+    """Try the mutations whose rule contains one of `names`, or all; return 1 if one was not found."""
+    chosen = [mutation for mutation in mutations() if not names or any(name in mutation.rule for name in names)]
+    with tempfile.TemporaryDirectory(prefix="lc_mutations.") as folder:
+        clones: queue.Queue[Path] = queue.Queue()
+        workers = os.cpu_count() or 1
+        for number in range(workers):
+            clone = Path(folder, str(number), "main")
+            _git(PROJECT_ROOT, "clone", "--quiet", str(PROJECT_ROOT), str(clone))
+            clones.put(clone)
+
+        def attempt(mutation: Mutation) -> str | None:
+            clone = clones.get()
+            try:
+                return found_by(mutation, clone)
+            finally:
+                _git(clone, "checkout", "--quiet", ".")
+                clones.put(clone)
+
+        with ThreadPoolExecutor(workers) as pool:
+            found = dict(zip((mutation.rule for mutation in chosen), pool.map(attempt, chosen), strict=True))
+    if not names:
+        RESULT.write_text(_page(found), encoding="utf-8")
+    return int(None in found.values())
+
+
+def found_by(mutation: Mutation, clone: Path) -> str | None:
+    """Make a mutation in a clone; return the first test that fails, or None where all pass."""
+    path = clone / mutation.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        raise ValueError(f"{mutation.file} has {text.count(mutation.old)} times, not once: {mutation.old}")
+    path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(clone), "AIRFLOW_HOME": str(clone / ".airflow")}
+    for name in ("DAGS", "PLUGINS"):
+        environment[f"AIRFLOW__CORE__{name}_FOLDER"] = str(clone / name.lower())
+    _run(clone, environment, "airflow", "db", "migrate")
+    if _run(clone, environment, sys.executable, "-m", "include.dbt_project").returncode:
+        return _told(mutation, "dbt parse")
+    for stage in STAGES:
+        ended = _run(clone, environment, "pytest", "-x", "--quiet", "-p", "no:cacheprovider", *stage)
+        if ended.returncode:
+            failure = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+            return _told(mutation, failure[1] if failure else f"pytest {' '.join(stage)}")
+    return _told(mutation, None)
+
+
+def _told(mutation: Mutation, test: str | None) -> str | None:
+    print(f"{mutation.rule}: {f'found by {test}' if test else 'NOT FOUND'}", flush=True)
+    return test
+
+
+def _page(found: dict[str, str | None]) -> str:
+    rows = [f"| {rule} | {f'`{test}`' if test else '**nothing**'} |" for rule, test in found.items()]
+    return "\n".join(
+        [
+            "# Mutation check",
+            "",
+            "Each rule below was broken in the code, one at a time, as `tests/mutations.yml` says, and the tests",
+            "were run until one failed. `make test-mutations` repeats it and writes this page.",
+            "",
+            "| rule | found by |",
+            "| --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _run(clone: Path, environment: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=folder, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

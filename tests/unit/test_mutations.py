@@ -1,0 +1,16 @@
+"""The list of mutations that `make test-mutations` tries: what it takes to be there is there."""
+
+from __future__ import annotations
+
+from include.settings import PROJECT_ROOT
+from scripts.mutation_check import mutations
+
+
+def test_what_a_mutation_replaces_stands_once_in_its_file() -> None:
+    found = {
+        mutation.rule: (PROJECT_ROOT / mutation.file).read_text(encoding="utf-8").count(mutation.old)
+        for mutation in mutations()
+    }
+
+    assert {rule: count for rule, count in found.items() if count != 1} == {}
+    assert len(found) == len(mutations())
