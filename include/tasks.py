@@ -60,17 +60,20 @@ def delivery_time(dag_run: Any) -> datetime:
     return time
 
 
-def wait_for_turn(*, ti: Any) -> bool:
+def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
     """Tell whether no earlier run of the DAG is still to end: deliveries are processed in the order of their dates.
 
     `max_active_runs` doesn't hold for backfills: `airflow backfill create` starts ten runs at once, and the daily run
-    beside them.
+    beside them. That one lets the queued runs of a backfill go first, too; other queued runs wait for it to end.
     """
-    for state in ("running", "queued"):
-        if earlier := ti.get_previous_dagrun(state=state):
-            log.info("waiting for run %s, which is %s", earlier.run_id, state)
-            return False
-    return True
+    earlier = [ti.get_previous_dagrun(state="running")]
+    if dag_run.run_type != "backfill":
+        queued = ti.get_previous_dagrun(state="queued")
+        earlier.append(queued if queued and queued.run_type == "backfill" else None)
+    waited_for = [run.run_id for run in earlier if run]
+    if waited_for:
+        log.info("waiting for %s to end", " and ".join(waited_for))
+    return not waited_for
 
 
 def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:

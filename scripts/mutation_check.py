@@ -57,6 +57,7 @@ def main(names: Sequence[str]) -> int:
         for number in range(workers):
             clone = Path(folder, str(number), "main")
             _git(PROJECT_ROOT, "clone", "--quiet", str(PROJECT_ROOT), str(clone))
+            _run(clone, "airflow", "db", "migrate").check_returncode()
             clones.put(clone)
 
         def attempt(mutation: Mutation) -> str | None:
@@ -81,14 +82,10 @@ def found_by(mutation: Mutation, clone: Path) -> str | None:
     if text.count(mutation.old) != 1:
         raise ValueError(f"{mutation.file} has {text.count(mutation.old)} times, not once: {mutation.old}")
     path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(clone), "AIRFLOW_HOME": str(clone / ".airflow")}
-    for name in ("DAGS", "PLUGINS"):
-        environment[f"AIRFLOW__CORE__{name}_FOLDER"] = str(clone / name.lower())
-    _run(clone, environment, "airflow", "db", "migrate")
-    if _run(clone, environment, sys.executable, "-m", "include.dbt_project").returncode:
+    if _run(clone, sys.executable, "-m", "include.dbt_project").returncode:
         return _told(mutation, "dbt parse")
     for stage in STAGES:
-        ended = _run(clone, environment, "pytest", "-x", "--quiet", "-p", "no:cacheprovider", *stage)
+        ended = _run(clone, "pytest", "-x", "--quiet", "-p", "no:cacheprovider", *stage)
         if ended.returncode:
             failure = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
             return _told(mutation, failure[1] if failure else f"pytest {' '.join(stage)}")
@@ -117,7 +114,10 @@ def _page(found: dict[str, str | None]) -> str:
     )
 
 
-def _run(clone: Path, environment: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+def _run(clone: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(clone), "AIRFLOW_HOME": str(clone / ".airflow")}
+    for name in ("DAGS", "PLUGINS"):
+        environment[f"AIRFLOW__CORE__{name}_FOLDER"] = str(clone / name.lower())
     return subprocess.run(
         command, cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
