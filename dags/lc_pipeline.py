@@ -87,7 +87,7 @@ with DAG(
     schedule="0 2 * * *",  # UTC. No start_date: with one, unpausing would at once deliver for the 02:00 that is past
     catchup=False,
     max_active_runs=1,
-    max_active_tasks=1 if settings.database_type == "duckdb" else 4,  # one process at a time may hold the DuckDB file
+    max_active_tasks=settings.databricks.threads if settings.databricks else 1,  # one may hold the DuckDB file
     tags=["lending", "dbt", settings.database_type],
     default_args={
         "owner": "lending-data",
@@ -126,7 +126,9 @@ with DAG(
     ]
 
     with TaskGroup("exports") as exports:
-        [task(tasks.export_csv)(), task(tasks.export_parquet)()] >> task(tasks.publish)()
+        written = [task(tasks.export_csv)(), task(tasks.export_parquet)()]
+        published = [task(tasks.publish_tables)()] if settings.databricks else []
+        chain(written, *published, task(tasks.publish)())
 
     report = task(trigger_rule=TriggerRule.ALL_DONE)(tasks.quality_report)()
 

@@ -10,10 +10,12 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ from include.errors import PipelineError
 from include.files import replacing, run_key
 from include.layers import LAYERS
 from include.settings import PROJECT_ROOT, Settings, load_settings
+from include.warehouse import is_rejection
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
@@ -117,10 +120,12 @@ def load_manifest(settings: Settings) -> Manifest:
 
 
 def _parsed_path(settings: Settings) -> Path:
-    """Where the parse of the current sources for this target, database and schema is kept."""
+    """Where the parse of the current sources for this target, and for the settings that it reads, is kept."""
     databricks = settings.databricks
-    names = (databricks.catalog, databricks.schema) if databricks else (settings.duckdb_path.stem,)
-    key = hashlib.sha256("\0".join((sources_digest(), settings.dbt_target, *names)).encode()).hexdigest()[:24]
+    depends_on = [sources_digest(), settings.dbt_target, settings.duckdb_path.stem]
+    if databricks:
+        depends_on += [databricks.catalog, databricks.schema, str(databricks.liquid_clustering)]
+    key = hashlib.sha256("\0".join(depends_on).encode()).hexdigest()[:24]
     return _PARSED_DIR / f"{key}.msgpack"
 
 
@@ -144,22 +149,30 @@ def run_dbt(settings: Settings, args: list[str], *, run_id: str) -> dbtRunnerRes
     running nodes; failed nodes and tests are in the result, whose `success` is then False.
     """
     with tempfile.TemporaryDirectory() as target:
-        result = _invoke(settings, args, Path(target), manifest=load_manifest(settings))
+        manifest = load_manifest(settings)
+        result = _invoke(settings.connected(), args, Path(target), manifest=manifest, run_id=run_id)
         if result.exception is not None:
             raise DbtFailed(f"dbt {' '.join(args)}: {result.exception}") from result.exception
         _keep_run_results(Path(target), artifacts_dir(settings, run_id), args[0])
     return result
 
 
-def _invoke(settings: Settings, args: list[str], target: Path, *, manifest: Manifest | None) -> dbtRunnerResult:
+def _invoke(
+    settings: Settings, args: list[str], target: Path, *, manifest: Manifest | None, run_id: str | None = None
+) -> dbtRunnerResult:
     from dbt.cli.main import dbtRunner
 
     folders = ["--project-dir", str(DBT_DIR), "--profiles-dir", str(DBT_DIR), "--target-path", str(target)]
-    with _environment(settings.dbt_environment()):
+    with _environment(settings.dbt_environment() | (_run_variable(run_id) if run_id else {})):
         try:
             return dbtRunner(manifest=manifest).invoke([*args, *folders, "--log-path", str(DBT_DIR / "logs")])
         finally:
             release_warehouse()
+
+
+def _run_variable(run_id: str) -> dict[str, str]:
+    """What macros/engine/query_comment.sql reads."""
+    return {"PIPELINE_RUN": run_key(run_id)}
 
 
 @contextmanager
@@ -179,12 +192,15 @@ def release_warehouse() -> None:
     """Close what dbt left open in this process.
 
     dbt-duckdb keeps the file open, and locked, for as long as the process lives; under `airflow dags test` and in
-    include.deliver the exports come next in the same process.
+    include.deliver the exports come next in the same process. dbt-databricks' sessions are closed by dbt itself.
     """
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.adapters.factory import reset_adapters
 
     reset_adapters()
+    if "dbt.adapters.duckdb" not in sys.modules:
+        return
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
     if DuckDBConnectionManager._ENV is not None:
         DuckDBConnectionManager.env().close()
         DuckDBConnectionManager.close_all_connections()
@@ -208,18 +224,14 @@ def _keep_run_results(target: Path, artifacts: Path, name: str) -> dict[str, Any
 
 
 @cache
-def import_dbt() -> None:
+def import_dbt(database_type: str) -> None:
     """Import dbt, its adapter and Cosmos' operators (2 s), once, and exempt what is there now from garbage collection.
 
     Cosmos collects garbage after each dbt task; where all tasks run in one process, under `airflow dags test`, going
     through everything that Airflow and dbt have imported took 0.5 s of each task's 1.4 s.
     """
-    import cosmos.operators.local  # noqa: F401
-    import dbt.adapters.duckdb.impl
-    import dbt.cli.main
-    import dbt.task.build
-    import dbt.task.test  # noqa: F401
-
+    for module in ("cosmos.operators.local", f"dbt.adapters.{database_type}.impl", "dbt.cli.main", "dbt.task.build"):
+        import_module(module)
     gc.freeze()
 
 
@@ -229,40 +241,42 @@ def warm_up() -> None:
     Beside the imports that is dbt building its codecs and reading project and profile (1 s). `dbt list` does it without
     a thread and without the warehouse. Raises SettingsError or StaleManifest.
     """
-    import_dbt()
     settings = load_settings()
+    import_dbt(settings.database_type)
     check_manifest()
     with tempfile.TemporaryDirectory() as target:
         command = ["list", "--quiet", "--select", "tag:none"]
         _invoke(settings, command, Path(target), manifest=load_manifest(settings))
 
 
-def prepare_task(_context: Any, _operator: Any) -> None:
+def prepare_task(context: Any, _operator: Any) -> None:
     """Cosmos interceptor, called before each dbt task: hand dbt the environment and the project parsed beforehand."""
     from cosmos.dbt.runner import get_runner
 
-    import_dbt()
     settings = load_settings()
+    import_dbt(settings.database_type)
     # Not operator.env: it is a rendered field, and the UI would show the token in it.
-    os.environ.update(settings.dbt_environment())
+    os.environ.update(settings.connected().dbt_environment() | _run_variable(context["run_id"]))
     get_runner().manifest = load_manifest(settings)
 
 
 def collect_run_results(project_dir: str, *, context: Any, **_: Any) -> None:
     """Cosmos callback, called after each dbt task: keep run_results.json and release the warehouse.
 
-    Raises AirflowFailException when data tests are all that failed: the data stays as it is however often a task is
-    tried again, unlike a locked file or a lost connection.
+    Raises AirflowFailException where it is no use to try again: data tests are all that failed, or the engine rejects a
+    statement; unlike a locked file or a lost connection, these stay as they are.
     """
     from airflow.sdk.exceptions import AirflowFailException
 
     release_warehouse()
     artifacts = artifacts_dir(load_settings(), context["run_id"])
     kept = _keep_run_results(Path(project_dir, "target"), artifacts, context["ti"].task_id)
-    statuses = {result["unique_id"]: result["status"] for result in kept["results"]}
-    failed = sorted(name.split(".")[2] for name, status in statuses.items() if status == "fail")
-    if failed and "error" not in statuses.values():
-        raise AirflowFailException(f"data tests failed (not tried again): {', '.join(failed)}")
+    failed = {result["unique_id"].split(".")[2]: result for result in kept["results"] if result["status"] == "fail"}
+    errors = {result["unique_id"].split(".")[2]: result for result in kept["results"] if result["status"] == "error"}
+    if errors and all(is_rejection(result["message"] or "") for result in errors.values()):
+        raise AirflowFailException(f"rejected by the warehouse (not tried again): {', '.join(sorted(errors))}")
+    if failed and not errors:
+        raise AirflowFailException(f"data tests failed (not tried again): {', '.join(sorted(failed))}")
 
 
 def layer_of_each_test(manifest_path: Path = MANIFEST_PATH) -> dict[str, str]:

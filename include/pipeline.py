@@ -76,7 +76,7 @@ def ingest_delivery(
     message: str | None = None
     try:
         _check_history(settings)
-        warehouse = open_warehouse(settings)
+        warehouse = open_warehouse(settings, run_id=run_id)
 
         def before_commit(replaced: Delivery | None) -> None:
             if replaced:
@@ -100,6 +100,7 @@ def ingest_delivery(
             _finish(settings)
             ingestion = land()
         outcome, delivered_at = ingestion.outcome, ingestion.delivery.delivered_at
+        warehouse.receive(settings.landing_path, ingestion.delivery)
         return ingestion
     except Exception as error:
         message = str(error)
@@ -119,7 +120,12 @@ def build(settings: Settings, *, run_id: str, full_refresh: bool = False) -> Non
 
 def export(settings: Settings, format_: Format, *, run_id: str) -> None:
     """Write both marts in one format, not yet visible to readers."""
-    write_exports(open_warehouse(settings), settings.output_path, format_, run_id=run_id)
+    write_exports(open_warehouse(settings, run_id=run_id), settings.output_path, format_, run_id=run_id)
+
+
+def publish_tables(settings: Settings, *, run_id: str) -> None:
+    """Replace the tables that consumers of the warehouse read."""
+    open_warehouse(settings, run_id=run_id).publish_tables()
 
 
 def publish(settings: Settings, *, run_id: str) -> None:
@@ -137,20 +143,21 @@ def publish(settings: Settings, *, run_id: str) -> None:
     publish_exports(settings.output_path, run_id=run_id, delivered_at=delivered_at)
     if ledger.unfinished:
         ledger.mark_processed()
-    open_warehouse(settings).discard_checkpoint()
+    open_warehouse(settings, run_id=run_id).discard_checkpoint()
 
 
 def write_report(settings: Settings, *, run_id: str) -> Path:
     """Write the run's quality report, whatever happened; return its path."""
     from include.quality.build import write_report as write
 
-    return write(settings, run_id=run_id, warehouse=open_warehouse(settings))
+    return write(settings, run_id=run_id, warehouse=open_warehouse(settings, run_id=run_id))
 
 
 def _process(settings: Settings, *, run_id: str, full_refresh: bool = False) -> None:
     build(settings, run_id=run_id, full_refresh=full_refresh)
     for format_ in FORMATS:
         export(settings, format_, run_id=run_id)
+    publish_tables(settings, run_id=run_id)
     publish(settings, run_id=run_id)
 
 
@@ -164,6 +171,7 @@ def _finish(settings: Settings) -> None:
         settings, run_id, "resumed", None, unfinished.logical_date, unfinished.delivered_at, full_refresh=False
     )
     try:
+        open_warehouse(settings, run_id=run_id).receive(settings.landing_path, unfinished)
         _process(settings, run_id=run_id)
     except DeliveryFailed as error:
         raise DeliveryFailed(

@@ -1,6 +1,7 @@
-"""Rebuild the DuckDB database from the landing: `python -m include.rebuild`.
+"""Rebuild the history from the landing: `python -m include.rebuild`.
 
-Every processed delivery is played again, oldest first, into a new database, which then takes the old one's place.
+Every processed delivery is played again, oldest first, into a new database (on Databricks: schemas), which then takes
+the old one's place. So the history moves from one engine to another, too.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from pathlib import Path
 from include.errors import PipelineError
 from include.ledger import FILE_NAMES, Ledger, time_text
 from include.settings import Settings, load_settings
+from include.warehouse import open_warehouse
 
 
 def rebuild(settings: Settings) -> int:
-    """Rebuild the database from the landing; return how many deliveries were played.
+    """Rebuild the history from the landing; return how many deliveries were played.
 
-    The old database stays until the new one is complete. A delivery that was landed but not processed is left to the
+    The old history stays until the new one is complete. A delivery that was landed but not processed is left to the
     next run. Rates are today's (seeds/interest_rate_tier.csv). Raises PipelineError, e.g. when the database is in use.
     """
     from include.files import lock
@@ -30,30 +32,31 @@ def rebuild(settings: Settings) -> int:
     ledger = Ledger.load(settings.landing_path)
     if not ledger.processed:
         raise PipelineError(f"{ledger.path} has no processed delivery: there is nothing to rebuild from")
-    if settings.database_type != "duckdb":
-        raise PipelineError("only DuckDB can be rebuilt from the landing so far")
-    settings.duckdb_path.parent.mkdir(parents=True, exist_ok=True)
     with (
-        lock(settings.landing_path / ".deliver.lock", "rebuilding the database"),
-        _scratch(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as scratch,
+        lock(settings.landing_path / ".deliver.lock", "rebuilding the history"),
+        _scratch(settings.landing_path / ".rebuild") as scratch,
+        _scratch(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as beside_database,
     ):
-        landing = scratch / "landing"
-        landing.mkdir()
         for name in FILE_NAMES:
-            (landing / name).symlink_to(settings.landing_path / name)
-        # The file's name is also the database's name inside, so it has to be the same.
+            (scratch / name).symlink_to(settings.landing_path / name)
         rebuilt = replace(
             settings,
-            landing_path=landing,
-            duckdb_path=scratch / settings.duckdb_path.name,
+            landing_path=scratch,
             data_quality_report_path=scratch / "quality_reports",
+            # The file's name is also the database's name inside, so it has to be the same.
+            duckdb_path=beside_database / settings.duckdb_path.name,
+            databricks=settings.databricks and settings.databricks.for_rebuild(),
         )
-        played = Ledger(landing / ledger.path.name, ())
+        warehouse = open_warehouse(rebuilt, run_id="rebuild")
+        warehouse.clear()
+        played = Ledger(scratch / ledger.path.name, ())
         for delivery in ledger.processed:
             played = played.append(delivery)
             print(f"playing the delivery of {time_text(delivery.logical_date)}", flush=True)
+            warehouse.receive(scratch, delivery)
             build(rebuilt, run_id="rebuild")
-        _take_the_place(rebuilt.duckdb_path, settings.duckdb_path)
+        open_warehouse(settings, run_id="rebuild").take_over(rebuilt)
+        warehouse.clear()
     return len(played.entries)
 
 
@@ -61,19 +64,11 @@ def rebuild(settings: Settings) -> int:
 def _scratch(folder: Path) -> Iterator[Path]:
     """Give an empty folder, without what a killed rebuild has left in it, and remove it afterwards."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     try:
         yield folder
     finally:
         shutil.rmtree(folder)
-
-
-def _take_the_place(new: Path, old: Path) -> None:
-    from include.warehouse.duckdb import DuckDBWarehouse
-
-    with DuckDBWarehouse(old).held():
-        old.with_name(f"{old.name}.wal").unlink(missing_ok=True)
-        new.replace(old)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -27,13 +27,68 @@ class SettingsError(PipelineError):
 
 @dataclass(frozen=True)
 class DatabricksSettings:
-    """How to reach the SQL warehouse, and where in Unity Catalog the tables are."""
+    """How to reach the SQL warehouse, and where in Unity Catalog the tables and the landing are.
+
+    Who connects is told by a personal access `token` or by a service principal's `client_id` and `client_secret`
+    (OAuth machine-to-machine). `conn_id` names an Airflow connection that has what the others leave empty. `threads` is
+    how many statements run at a time, in dbt and as tasks.
+    """
 
     host: str
     http_path: str
     catalog: str
     schema: str
-    token: str = field(repr=False)
+    volume: str
+    token: str = field(default="", repr=False)
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    conn_id: str = ""
+    threads: int = 4
+    liquid_clustering: bool = False
+
+    @property
+    def url(self) -> str:
+        """The workspace's address: https, but for a local warehouse, whose host is given as http://127.0.0.1:port."""
+        return self.host if "://" in self.host else f"https://{self.host}"
+
+    @property
+    def connection_uri(self) -> str:
+        """Where the connector is to send statements if it can't build that from host and path itself, else empty."""
+        return f"{self.url}/{self.http_path.lstrip('/')}" if self.url.startswith("http://") else ""
+
+    def for_rebuild(self) -> DatabricksSettings:
+        """Return the same but for schemas and a folder beside these, in which the history can be made anew."""
+        return replace(self, schema=f"{self.schema}_rebuild", volume=f"{self.volume}/rebuild")
+
+    def with_connection(self) -> DatabricksSettings:
+        """Return these settings, what is empty taken from the Airflow connection `conn_id`, as its provider reads it.
+
+        Host; http_path from the extras; a token from the password or the extra `token`; or, with the extra
+        `service_principal_oauth`, client id and secret from login and password. Raises SettingsError naming what is
+        missing in both.
+        """
+        if not self.conn_id:
+            return self
+        from airflow.sdk import BaseHook
+
+        connection = BaseHook.get_connection(self.conn_id)
+        extra = connection.extra_dejson
+        is_principal = bool(extra.get("service_principal_oauth"))
+        own = bool(self.token or self.client_id)
+        found = replace(
+            self,
+            host=self.host or _host(connection.host or extra.get("host", "")),
+            http_path=self.http_path or extra.get("http_path", ""),
+            token=self.token if own or is_principal else connection.password or extra.get("token", ""),
+            client_id=self.client_id if own or not is_principal else connection.login or "",
+            client_secret=self.client_secret if own or not is_principal else connection.password or "",
+        )
+        missing = [name for name in ("host", "http_path") if not getattr(found, name)]
+        if not found.token and not (found.client_id and found.client_secret):
+            missing.append("password (a token, or a client secret with login and service_principal_oauth)")
+        if missing:
+            raise SettingsError(f"the Airflow connection {self.conn_id!r} lacks {', '.join(missing)}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -51,6 +106,13 @@ class Settings:
     max_row_drop_pct: float
     databricks: DatabricksSettings | None = None
 
+    def connected(self) -> Settings:
+        """Return the same settings, whoever connects told: see DatabricksSettings.with_connection, and what it raises.
+
+        Asks Airflow, so it is for tasks and not for what runs at the parsing of the DAG.
+        """
+        return replace(self, databricks=self.databricks.with_connection()) if self.databricks else self
+
     def dbt_environment(self) -> dict[str, str]:
         """Return the variables that dbt/profiles.yml and the macros read, paths absolute, secrets included."""
         environment = {
@@ -65,7 +127,13 @@ class Settings:
                 "DATABRICKS_HTTP_PATH": self.databricks.http_path,
                 "DATABRICKS_CATALOG": self.databricks.catalog,
                 "DATABRICKS_SCHEMA": self.databricks.schema,
+                "DATABRICKS_VOLUME": self.databricks.volume,
                 "DATABRICKS_TOKEN": self.databricks.token,
+                "DATABRICKS_CLIENT_ID": self.databricks.client_id,
+                "DATABRICKS_CLIENT_SECRET": self.databricks.client_secret,
+                "DATABRICKS_CONNECTION_URI": self.databricks.connection_uri,
+                "DATABRICKS_THREADS": str(self.databricks.threads),
+                "DATABRICKS_LIQUID_CLUSTERING": str(self.databricks.liquid_clustering).lower(),
             }
         return environment
 
@@ -102,12 +170,34 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def _databricks(reader: _Reader) -> DatabricksSettings:
+    conn_id = reader.text("DATABRICKS_CONN_ID")
+    needed = reader.text if conn_id else reader.required
+    token, client_id, client_secret = (
+        reader.text(f"DATABRICKS_{name}") for name in ("TOKEN", "CLIENT_ID", "CLIENT_SECRET")
+    )
+    catalog, schema = reader.required("DATABRICKS_CATALOG"), reader.required("DATABRICKS_SCHEMA")
+    if token and (client_id or client_secret):
+        reader.errors.append("DATABRICKS_TOKEN and DATABRICKS_CLIENT_ID are both set: clear one of them")
+    elif bool(client_id) != bool(client_secret):
+        missing, given = ("ID", "SECRET") if client_secret else ("SECRET", "ID")
+        reader.errors.append(f"DATABRICKS_CLIENT_{missing} is missing: DATABRICKS_CLIENT_{given} needs it")
+    elif not (token or client_id or conn_id):
+        reader.errors.append(
+            "DATABRICKS_TOKEN is missing: DATABASE_TYPE=databricks needs it, or DATABRICKS_CLIENT_ID and "
+            "DATABRICKS_CLIENT_SECRET, or DATABRICKS_CONN_ID"
+        )
     return DatabricksSettings(
-        host=reader.required("DATABRICKS_HOST"),
-        http_path=reader.required("DATABRICKS_HTTP_PATH"),
-        catalog=reader.required("DATABRICKS_CATALOG"),
-        schema=reader.required("DATABRICKS_SCHEMA"),
-        token=reader.required("DATABRICKS_TOKEN"),
+        host=needed("DATABRICKS_HOST") and reader.read("DATABRICKS_HOST", "", _host, ""),
+        http_path=needed("DATABRICKS_HTTP_PATH"),
+        catalog=catalog,
+        schema=schema,
+        volume=reader.read("DATABRICKS_VOLUME", f"/Volumes/{catalog or '-'}/{schema or '-'}/landing", _volume, ""),
+        token=token,
+        client_id=client_id,
+        client_secret=client_secret,
+        conn_id=conn_id,
+        threads=reader.read("DATABRICKS_THREADS", "4", _threads, 4),
+        liquid_clustering=reader.read("DATABRICKS_LIQUID_CLUSTERING", "false", _one_of("true", "false"), "") == "true",
     )
 
 
@@ -120,16 +210,19 @@ class _Reader:
 
     def read(self, name: str, default: str, convert: Callable[[str], T], otherwise: T) -> T:
         try:
-            return convert(self.environ.get(name, "").strip() or default)
+            return convert(self.text(name) or default)
         except ValueError as error:
             self.errors.append(f"{name} {error}")
             return otherwise
 
+    def text(self, name: str) -> str:
+        return self.environ.get(name, "").strip()
+
     def path(self, name: str, default: str) -> Path:
-        return Path(os.path.normpath(PROJECT_ROOT / Path(self.environ.get(name, "").strip() or default).expanduser()))
+        return Path(os.path.normpath(PROJECT_ROOT / Path(self.text(name) or default).expanduser()))
 
     def required(self, name: str) -> str:
-        value = self.environ.get(name, "").strip()
+        value = self.text(name)
         if not value:
             self.errors.append(f"{name} is missing: DATABASE_TYPE=databricks needs it")
         return value
@@ -151,7 +244,32 @@ def _whole_number(value: str) -> int:
     return int(value)
 
 
+def _threads(value: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]?", value):
+        raise ValueError(f"must be a number of statements at a time, 1 to 99, but is {value!r}")
+    return int(value)
+
+
 def _percentage(value: str) -> float:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) or float(value) > 100:
         raise ValueError(f"must be a percentage from 0 to 100, but is {value!r}")
     return float(value)
+
+
+def _host(value: str) -> str:
+    """Return the host's name alone, or with http:// and its port where it is of this machine."""
+    found = re.fullmatch(r"(?:(https?)://)?([A-Za-z0-9.-]+)(:[0-9]+)?/?", value)
+    if not found:
+        raise ValueError(f"must be a workspace's host such as adb-1234.5.azuredatabricks.net, but is {value!r}")
+    scheme, name, port = found.groups(default="")
+    if scheme != "http":
+        return name + port
+    if name not in ("127.0.0.1", "localhost"):
+        raise ValueError(f"must be reached by https, or the token could be read on the way, but is {value!r}")
+    return f"http://{name}{port}"
+
+
+def _volume(value: str) -> str:
+    if not re.fullmatch(r"/Volumes(/[^/`'\"]+){3,}/?", value):
+        raise ValueError(f"must be a folder of a volume, /Volumes/<catalog>/<schema>/<volume>, but is {value!r}")
+    return value.rstrip("/")

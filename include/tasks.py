@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from include.settings import load_settings
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cosmos.dbt.graph import DbtNode
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def node_name(node: DbtNode) -> str:
@@ -76,30 +78,45 @@ def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
     return not waited_for
 
 
+def final_errors(function: Callable[..., T]) -> Callable[..., T]:
+    """Let a task fail at once, with one line, where trying it again would not help."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> T:
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from include.ingestion import IngestionError
+        from include.warehouse import WarehouseError
+
+        try:
+            return function(*args, **kwargs)
+        except IngestionError as error:
+            raise AirflowFailException(str(error)) from None
+        except WarehouseError as error:
+            if error.may_pass:
+                raise
+            raise AirflowFailException(str(error)) from error
+
+    return call
+
+
+@final_errors
 def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
-    """Land the delivery; return whether there is anything to do after that.
-
-    A refused delivery fails at once, with the one line that says why: it stays refused however often it is tried.
-    """
-    from airflow.sdk.exceptions import AirflowFailException
-
+    """Land the delivery; return whether there is anything to do after that."""
     from include import pipeline
-    from include.ingestion import IngestionError
 
-    try:
-        ingestion = pipeline.ingest_delivery(
-            load_settings(),
-            logical_date=delivery_time(dag_run),
-            run_id=dag_run.run_id,
-            accept_row_drop=params["accept_row_drop"],
-            dated_folder_only=dag_run.run_type == "backfill",
-            full_refresh=params["full_refresh"],
-        )
-    except IngestionError as error:
-        raise AirflowFailException(str(error)) from None
+    ingestion = pipeline.ingest_delivery(
+        load_settings(),
+        logical_date=delivery_time(dag_run),
+        run_id=dag_run.run_id,
+        accept_row_drop=params["accept_row_drop"],
+        dated_folder_only=dag_run.run_type == "backfill",
+        full_refresh=params["full_refresh"],
+    )
     return bool(params["full_refresh"]) or ingestion.outcome != "unchanged"
 
 
+@final_errors
 def export_csv(*, dag_run: Any) -> None:
     """Write both marts as CSV, not yet visible to readers."""
     from include import pipeline
@@ -107,6 +124,7 @@ def export_csv(*, dag_run: Any) -> None:
     pipeline.export(load_settings(), "csv", run_id=dag_run.run_id)
 
 
+@final_errors
 def export_parquet(*, dag_run: Any) -> None:
     """Write both marts as Parquet, not yet visible to readers."""
     from include import pipeline
@@ -114,6 +132,15 @@ def export_parquet(*, dag_run: Any) -> None:
     pipeline.export(load_settings(), "parquet", run_id=dag_run.run_id)
 
 
+@final_errors
+def publish_tables(*, dag_run: Any) -> None:
+    """Replace the tables that consumers of the warehouse read, each in one statement."""
+    from include import pipeline
+
+    pipeline.publish_tables(load_settings(), run_id=dag_run.run_id)
+
+
+@final_errors
 def publish(*, dag_run: Any) -> None:
     """Show readers the new exports, all at once, and close the delivery: it is processed."""
     from include import pipeline

@@ -34,9 +34,14 @@ def settings_in(folder: Path, **variables: str) -> Settings:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Return the variables that lead another process to the same paths."""
+    """Return the variables that lead another process to the same paths and the same warehouse."""
     names = ("DUCKDB_PATH", "INPUT_PATH", "LANDING_PATH", "OUTPUT_PATH", "DATA_QUALITY_REPORT_PATH")
-    return {name: str(getattr(settings, name.lower())) for name in names}
+    databricks = {name: value for name, value in settings.dbt_environment().items() if name.startswith("DATABRICKS_")}
+    return {
+        **{name: str(getattr(settings, name.lower())) for name in names},
+        "DATABASE_TYPE": settings.database_type,
+        **databricks,
+    }
 
 
 def day(number: int) -> datetime:
@@ -63,6 +68,16 @@ def held_by_another_process(database: Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files begin first, so that neither of two workers is left alone with one at the end."""
+    longest = ("test_scheduler", "test_sample_days", "test_databricks_days", "test_generated", "test_crashes")
+
+    def place(item: pytest.Item) -> int:
+        return next((place for place, name in enumerate(longest) if name in item.nodeid), len(longest))
+
+    items.sort(key=place)
 
 
 @pytest.fixture

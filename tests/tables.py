@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
-import duckdb
+import pyarrow as pa
+
+from include.settings import Settings
+from include.warehouse import open_warehouse
 
 TABLES = {
     "source": ("src_customer", "src_account"),
@@ -21,23 +26,48 @@ NULL = "<null>"
 Table = list[tuple[str, ...]]
 
 
-def read_table(database: Path, table: str, *, without: tuple[str, ...] = ()) -> Table:
+def read_table(settings: Settings, table: str, *, without: tuple[str, ...] = ()) -> Table:
     """Return a table as text, header first, rows sorted; columns `without` are left out."""
-    with duckdb.connect(database, read_only=True) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        relation = connection.sql(f"select * from main_{LAYER_OF[table]}.{table}")
-        kept = [column for column in relation.columns if column not in without]
-        as_text = ", ".join(f"coalesce(cast({column} as varchar), '{NULL}')" for column in kept)
-        rows = relation.project(as_text).fetchall()
+    warehouse = open_warehouse(settings)
+    found = warehouse.query(f"select * from {warehouse.relation(LAYER_OF[table], table)}")
+    found = found.drop_columns([column for column in without if column in found.column_names])
+    rows = [tuple(map(as_text, row.values())) for row in found.to_pylist()]
     return [
-        tuple(kept),
+        tuple(found.column_names),
         *sorted(rows, key=lambda row: [(len(value) if value.isdigit() else 0, value) for value in row]),
     ]
 
 
-def read_tables(database: Path, *, without: tuple[str, ...] = ()) -> dict[str, Table]:
+def read_tables(settings: Settings, *, without: tuple[str, ...] = ()) -> dict[str, Table]:
     """Return every table of the pipeline, as read_table() does."""
-    return {table: read_table(database, table, without=without) for table in LAYER_OF}
+    return {table: read_table(settings, table, without=without) for table in LAYER_OF}
+
+
+def read_types(settings: Settings) -> dict[str, dict[str, str]]:
+    """Return the type of each column of each table, as Arrow names it; without the time zone, which is UTC."""
+    warehouse = open_warehouse(settings)
+    return {
+        table: {
+            column.name: "timestamp" if pa.types.is_timestamp(column.type) else str(column.type)
+            for column in warehouse.query(f"select * from {warehouse.relation(layer, table)} limit 0").schema
+        }
+        for table, layer in LAYER_OF.items()
+    }
+
+
+def as_text(value: object) -> str:
+    """Write a value as both engines' results are compared: a time in UTC without its zone."""
+    match value:
+        case None:
+            return NULL
+        case bool():
+            return "true" if value else "false"
+        case Decimal():
+            return f"{value:f}"
+        case datetime():
+            return value.replace(tzinfo=None).isoformat(sep=" ")
+        case _:
+            return str(value)
 
 
 def read_csv(path: Path) -> Table:

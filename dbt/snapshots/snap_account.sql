@@ -1,6 +1,7 @@
 {% snapshot snap_account %}
 
     {{ config(unique_key='account_id', strategy='check', check_cols=['customer_id', 'balance_amount', 'account_type']) }}
+    {{ clustered_by('account_id') }}
 
     select
         account_id,

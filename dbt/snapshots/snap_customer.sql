@@ -1,6 +1,7 @@
 {% snapshot snap_customer %}
 
     {{ config(unique_key='customer_id', strategy='timestamp', updated_at='loaded_at') }}
+    {{ clustered_by('customer_id') }}
 
     -- A version begins at its record's loaded_at, which can lie before this delivery (the record first arrived in a conflict).
     select

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from include.errors import PipelineError
+from include.files import run_key
 from include.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from include.ledger import Delivery
+
 
 class WarehouseError(PipelineError):
-    """The warehouse can't be used; the message says why and what to do."""
+    """The warehouse can't be used; the message says why and what to do. `may_pass`: trying again later may help."""
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
+class StatementRejected(WarehouseError):
+    """The engine can't execute a statement, however often it is tried: a table is missing, or a value is wrong."""
 
 
 class WarehouseBusy(WarehouseError):
     """Another process holds the warehouse; the message names it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_pass=True)
+
+
+_REJECTED = re.compile(
+    r"SQLSTATE: ?(?:0A|21|22|23|42)"  # Databricks: not supported, wrong values, a broken constraint, wrong SQL or names
+    r"|\b(?:Parser|Binder|Catalog|Constraint|Conversion|Invalid Input|Out of Range) Error: "  # DuckDB
+)
+
+
+def is_rejection(message: str) -> bool:
+    """Tell whether an engine's error is about the statement itself, so that it is no use to try it again."""
+    return bool(_REJECTED.search(message))
 
 
 class Warehouse(Protocol):
@@ -35,20 +62,41 @@ class Warehouse(Protocol):
     def has_history(self) -> bool:
         """Tell whether the snapshots exist. Raises WarehouseError where that can't be told."""
 
+    def receive(self, landing: Path, delivery: Delivery) -> None:
+        """Put a landed delivery and the ledger where the engine reads them. May be called again after a crash."""
+
+    def publish_tables(self) -> None:
+        """Replace the tables that consumers read, each at once, where the engine has them beside the marts."""
+
     def checkpoint(self) -> None:
         """Keep the state of all tables, to return to if the delivery about to begin is replaced by a correction."""
 
     def restore(self) -> None:
         """Return to the state that checkpoint() kept, which stays. Raises WarehouseError where none is kept."""
 
+    def take_over(self, rebuilt: Settings) -> None:
+        """Replace the history by the one that include.rebuild has made where `rebuilt` says."""
+
+    def clear(self) -> None:
+        """Remove all that there is: of a rebuild that ended, or was killed."""
+
     def discard_checkpoint(self) -> None:
         """Forget the state that checkpoint() kept."""
 
 
-def open_warehouse(settings: Settings) -> Warehouse:
-    """Return the warehouse of the settings' database type; nothing is connected before it is used."""
-    if settings.database_type == "databricks":
-        raise WarehouseError("DATABASE_TYPE=databricks is not supported yet: set it to duckdb")
+def open_warehouse(settings: Settings, *, run_id: str = "") -> Warehouse:
+    """Return the warehouse of the settings' database type; nothing is connected before it is used.
+
+    `run_id` says in the engine's query history which run a statement is of. Raises SettingsError where an Airflow
+    connection lacks something.
+    """
+    databricks = settings.connected().databricks
+    if databricks:
+        from include.warehouse.databricks import DatabricksWarehouse
+
+        return DatabricksWarehouse(
+            databricks, settings.landing_path / ".databricks_checkpoint.json", run=run_key(run_id)
+        )
     from include.warehouse.duckdb import DuckDBWarehouse
 
     return DuckDBWarehouse(settings.duckdb_path)

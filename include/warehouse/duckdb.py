@@ -15,7 +15,9 @@ import tenacity
 
 from include.files import replacing
 from include.layers import LAYERS
-from include.warehouse import WarehouseBusy, WarehouseError
+from include.ledger import Delivery
+from include.settings import Settings
+from include.warehouse import StatementRejected, WarehouseBusy, WarehouseError
 
 BASE_SCHEMA = "main"
 """The schema of the profile in dbt/profiles.yml."""
@@ -29,6 +31,7 @@ class DuckDBWarehouse:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._kept = path.with_name(f"{path.name}.checkpoint")
+        self._wal = path.with_name(f"{path.name}.wal")
 
     def relation(self, layer: str, table: str) -> str:
         if layer not in LAYERS:
@@ -53,6 +56,12 @@ class DuckDBWarehouse:
         )
         return bool(found["found"][0].as_py() == 2)
 
+    def receive(self, landing: Path, delivery: Delivery) -> None:
+        """Nothing to do: DuckDB reads the landing itself."""
+
+    def publish_tables(self) -> None:
+        """Nothing to do: consumers read the exports, since the file can't be read while a delivery is processed."""
+
     def checkpoint(self) -> None:
         with self.held(), replacing(self._kept) as temporary:
             if self.path.exists():
@@ -66,12 +75,21 @@ class DuckDBWarehouse:
                 f"{self._kept} is missing, so the unfinished delivery can't be undone: run `python -m include.rebuild`"
             )
         with self.held():
-            self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+            self._wal.unlink(missing_ok=True)
             if self._kept.stat().st_size == 0:
                 self.path.unlink(missing_ok=True)
                 return
             with replacing(self.path) as temporary:
                 _copy(self._kept, temporary)
+
+    def take_over(self, rebuilt: Settings) -> None:
+        with self.held():
+            self._wal.unlink(missing_ok=True)
+            rebuilt.duckdb_path.replace(self.path)
+
+    def clear(self) -> None:
+        self._wal.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def discard_checkpoint(self) -> None:
         self._kept.unlink(missing_ok=True)
@@ -94,12 +112,12 @@ class DuckDBWarehouse:
         except duckdb.IOException as error:
             holder = re.search(r"held in (.+?)\. (?:See also|However)", str(error), re.DOTALL)
             if holder is None:
-                raise WarehouseError(f"{self.path}: {error}") from error
+                raise WarehouseError(f"{self.path}: {error}", may_pass=True) from error
             raise WarehouseBusy(
                 f"{self.path} is locked by another process: {holder[1]}. Close it there, then try again"
             ) from error
         except duckdb.Error as error:
-            raise WarehouseError(f"{self.path}: {error}") from error
+            raise StatementRejected(f"{self.path}: {error}") from error
 
     @tenacity.retry(
         retry=tenacity.retry_if_exception(lambda error: "Could not set lock" in str(error)),

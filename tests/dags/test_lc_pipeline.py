@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, TriggerRule
+from airflow.serialization.serialized_objects import DagSerialization
 
 from include import dbt_project
 from include.layers import LAYERS
@@ -24,11 +25,28 @@ def parse() -> DagBag:
     return DagBag(str(DAG_FILE), bundle_path=PROJECT_ROOT / "dags")
 
 
-@pytest.fixture(scope="module")
-def dag() -> DAG:
-    bag = parse()
-    assert bag.import_errors == {}
-    return bag.dags["lc_pipeline"]
+TARGETS = {
+    "duckdb": {},
+    "databricks": {
+        "DATABASE_TYPE": "databricks",
+        "DATABRICKS_HOST": "adb.example",
+        "DATABRICKS_HTTP_PATH": "/sql/1.0/warehouses/abc",
+        "DATABRICKS_CATALOG": "lending",
+        "DATABRICKS_SCHEMA": "lc",
+        "DATABRICKS_TOKEN": "dapi-secret",
+    },
+}
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def dag(request: pytest.FixtureRequest) -> Iterator[DAG]:
+    """The DAG as it is on each engine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in TARGETS[request.param].items():
+            patch.setenv(name, value)
+        bag = parse()
+        assert bag.import_errors == {}
+        yield bag.dags["lc_pipeline"]
 
 
 def group_of(task_id: str) -> str:
@@ -119,8 +137,24 @@ def test_the_dag_says_when_it_runs_what_it_is_and_what_to_do_when_it_is_red(dag:
     assert "### When it is red" in (dag.doc_md or "")
 
 
-def test_on_duckdb_one_task_at_a_time_holds_the_file(dag: DAG) -> None:
-    assert dag.max_active_tasks == 1
+def test_tasks_run_side_by_side_but_on_duckdb_where_one_holds_the_file(dag: DAG) -> None:
+    assert dag.max_active_tasks == (1 if "duckdb" in dag.tags else 4)
+
+
+def test_on_databricks_tables_are_published_once_all_exports_are_written(dag: DAG) -> None:
+    tables = "exports.publish_tables"
+    assert (tables in dag.task_ids) is ("databricks" in dag.tags)
+
+    if "databricks" in dag.tags:
+        assert dag.get_task(tables).upstream_task_ids == {"exports.export_csv", "exports.export_parquet"}
+        assert dag.get_task(tables).downstream_task_ids == {"exports.publish"}
+
+
+def test_no_secret_is_in_what_airflow_keeps_of_the_dag(dag: DAG) -> None:
+    kept = json.dumps(DagSerialization.to_dict(dag), default=str)
+
+    assert "exports.publish" in kept
+    assert "dapi-secret" not in kept
 
 
 def test_every_parameter_is_described_for_the_trigger_form(dag: DAG) -> None:

@@ -60,5 +60,5 @@ def test_a_backfill_makes_the_same_tables_as_day_by_day_whatever_is_killed(tmp_p
     assert tries == [(2,)]
     assert [entry.state for entry in Ledger.load(settings.landing_path).entries] == ["processed"] * 3
     assert json.loads((settings.output_path / "manifest.json").read_text())["run_id"].startswith("backfill__2026-01-07")
-    found = {table: read_table(settings.duckdb_path, table, without=("dbt_scd_id",)) for table in LAYER_OF}
+    found = {table: read_table(settings, table, without=("dbt_scd_id",)) for table in LAYER_OF}
     assert found == {table: read_csv(EXPECTED / f"{table}.csv") for table in LAYER_OF}

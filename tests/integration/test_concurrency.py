@@ -79,7 +79,7 @@ def test_of_two_deliveries_at_once_one_wins_and_the_other_says_so(settings: Sett
     assert len(said) == 1
     assert f"is locked: process {winner.pid} is running a delivery" in said[0]
     assert [entry.state for entry in Ledger.load(settings.landing_path).entries] == ["processed", "processed"]
-    assert read_tables(settings.duckdb_path) == read_tables(alone.duckdb_path)
+    assert read_tables(settings) == read_tables(alone)
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def test_a_reader_that_lets_go_of_the_database_is_waited_for(settings: Settings,
     with held_by_another_process(settings.duckdb_path) as holder, let_go_after(1, holder):
         deliver(settings, logical_date=day(6), run_id="second")
 
-    assert read_tables(settings.duckdb_path) == read_tables(alone.duckdb_path)
+    assert read_tables(settings) == read_tables(alone)
 
 
 def test_a_reader_that_stays_is_named_and_nothing_has_changed(
@@ -133,4 +133,4 @@ def test_a_reader_that_comes_in_the_middle_is_named_and_the_next_run_finishes(
 
     deliver(settings, logical_date=day(6), run_id="again")
 
-    assert read_tables(settings.duckdb_path) == read_tables(alone.duckdb_path)
+    assert read_tables(settings) == read_tables(alone)

@@ -56,7 +56,7 @@ def all_that_was_made(settings: Settings) -> dict[str, Any]:
     ledger = [json.loads(line) for line in (settings.landing_path / "ledger.jsonl").read_text().splitlines()]
     manifest = json.loads((settings.output_path / "manifest.json").read_text())
     return {
-        **read_tables(settings.duckdb_path),
+        **read_tables(settings),
         "names": sorted({re.sub(r"\.versions/\d+", ".versions/N", name) for name in names if ".lock" not in name}),
         "ledger": [entry | {"run_id": ""} for entry in ledger],
         "exports": manifest | {"run_id": ""},
@@ -227,7 +227,7 @@ def test_a_crash_of_a_rebuild_keeps_the_old_database(
     settings = settings_in(tmp_path / "copy")
 
     run_and_die(rebuild, settings, at=CHOSEN["between snapshots and intermediate"])
-    assert read_tables(settings.duckdb_path) == read_tables(second_day[0].duckdb_path)
+    assert read_tables(settings) == read_tables(second_day[0])
 
     rebuild(settings)
     assert all_that_was_made(settings) == expected

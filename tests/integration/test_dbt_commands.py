@@ -90,12 +90,12 @@ def test_a_layer_is_selected_by_its_folder_and_by_its_tag(dbt: Dbt, built: dict[
 def test_run_full_refresh_snapshot_and_test_leave_the_rows_as_they_are(
     dbt: Dbt, built: dict[str, str], settings: Settings
 ) -> None:
-    before = read_tables(settings.duckdb_path)
+    before = read_tables(settings)
 
     assert len(dbt("run", "--full-refresh")) == 12
     assert dbt("snapshot").keys() == {"snap_customer", "snap_account"}
     assert set(dbt("test", "--exclude-resource-type", "unit_test").values()) == {"pass", "warn"}
-    assert read_tables(settings.duckdb_path) == before
+    assert read_tables(settings) == before
 
 
 def test_the_documentation_describes_every_column(dbt: Dbt, built: dict[str, str], settings: Settings) -> None:

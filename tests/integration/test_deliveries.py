@@ -66,7 +66,7 @@ def second_day(first_day: Settings, tmp_path_factory: pytest.TempPathFactory) ->
 
 def interest(settings: Settings) -> dict[str, tuple[str, str]]:
     """Return rate and day of calculation of each account."""
-    return {row[0]: (row[3], row[6][8:10]) for row in read_table(settings.duckdb_path, "account_summary")[1:]}
+    return {row[0]: (row[3], row[6][8:10]) for row in read_table(settings, "account_summary")[1:]}
 
 
 def test_changes_deletes_and_arrivals_reach_the_marts_and_leave_the_rest_alone(
@@ -78,11 +78,11 @@ def test_changes_deletes_and_arrivals_reach_the_marts_and_leave_the_rest_alone(
 
 def test_an_unchanged_delivery_a_day_later_makes_no_versions(first_day: Settings, tmp_path: Path) -> None:
     settings = copy_of(first_day, tmp_path / "copy")
-    before = read_tables(settings.duckdb_path)
+    before = read_tables(settings)
 
     report = play(settings, 6, CUSTOMERS, ACCOUNTS)
 
-    assert read_tables(settings.duckdb_path) == before
+    assert read_tables(settings) == before
     assert report["changes"] == [
         {"entity": entity, "new": 0, "changed": 0, "closed": 0, "returned": 0} for entity in ("customer", "account")
     ]
@@ -117,7 +117,7 @@ def test_the_look_back_window_changes_no_result(
 
     play(settings, 6, *SECOND_DAY)
 
-    assert read_tables(settings.duckdb_path) == read_tables(second_day.duckdb_path)
+    assert read_tables(settings) == read_tables(second_day)
 
 
 def test_a_full_refresh_makes_the_same_rows(second_day: Settings, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_full_refresh_makes_the_same_rows(second_day: Settings, tmp_path: Path
     deliver(settings, logical_date=day(6), run_id="refresh", full_refresh=True)
 
     ignored = ("calculated_at",)
-    assert read_tables(settings.duckdb_path, without=ignored) == read_tables(second_day.duckdb_path, without=ignored)
+    assert read_tables(settings, without=ignored) == read_tables(second_day, without=ignored)
     assert {calculated for _, calculated in interest(settings).values()} == {"06"}
 
 
@@ -135,7 +135,7 @@ def test_a_rebuild_from_the_landing_gives_the_same_tables(second_day: Settings, 
     settings.duckdb_path.unlink()
 
     assert rebuild(settings) == 2
-    assert read_tables(settings.duckdb_path) == read_tables(second_day.duckdb_path)
+    assert read_tables(settings) == read_tables(second_day)
     assert [path.name for path in settings.duckdb_path.parent.iterdir()] == [settings.duckdb_path.name]
 
 
@@ -163,7 +163,7 @@ def test_an_unfinished_delivery_is_finished_before_the_next(
     play(settings, 7, *SECOND_DAY)
 
     assert [entry.state for entry in Ledger.load(settings.landing_path).entries] == ["processed"] * 3
-    assert read_tables(settings.duckdb_path) == read_tables(second_day.duckdb_path)
+    assert read_tables(settings) == read_tables(second_day)
     reports = {
         report["run"]["run_id"]: report["run"]["outcome"]
         for report in map(json.loads, (path.read_text() for path in settings.data_quality_report_path.glob("*.json")))
@@ -179,23 +179,21 @@ def test_a_correction_takes_back_what_an_unfinished_delivery_had_done(
         break_snapshots(settings, patch)
         with pytest.raises(DeliveryFailed):
             play(settings, 6, *SECOND_DAY)
-    assert any("2026-01-06 02:00:00" in row for row in read_table(settings.duckdb_path, "snap_customer"))
+    assert any("2026-01-06 02:00:00" in row for row in read_table(settings, "snap_customer"))
 
     play(settings, 6, [*CUSTOMERS[:2], "3,Cyrus,no"], ACCOUNTS)
 
-    versions = {
-        row[:2] + row[5:7] for row in read_table(settings.duckdb_path, "snap_customer", without=("dbt_scd_id",))
-    }
+    versions = {row[:2] + row[5:7] for row in read_table(settings, "snap_customer", without=("dbt_scd_id",))}
     corrected_at = "2026-01-06 02:00:00.000001"
     assert versions - {
-        row[:2] + row[5:7] for row in read_table(first_day.duckdb_path, "snap_customer", without=("dbt_scd_id",))
+        row[:2] + row[5:7] for row in read_table(first_day, "snap_customer", without=("dbt_scd_id",))
     } == {
         ("3", "cy", "2026-01-05 02:00:00", corrected_at),
         ("3", "cyrus", corrected_at, "<null>"),
     }
-    played = read_tables(settings.duckdb_path)
+    played = read_tables(settings)
     rebuild(settings)
-    assert read_tables(settings.duckdb_path) == played
+    assert read_tables(settings) == played
 
 
 def test_a_landing_without_its_tables_is_not_begun_anew(first_day: Settings, tmp_path: Path) -> None:

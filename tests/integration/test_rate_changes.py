@@ -55,11 +55,11 @@ def change_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ChangeRates
 
 def calculated(settings: Settings) -> dict[str, tuple[str, str, str]]:
     """Return rate, interest and day of calculation of each account."""
-    return {row[0]: (row[3], row[4], row[6][8:10]) for row in read_table(settings.duckdb_path, "account_summary")[1:]}
+    return {row[0]: (row[3], row[4], row[6][8:10]) for row in read_table(settings, "account_summary")[1:]}
 
 
 def days_of_profiles(settings: Settings) -> dict[str, str]:
-    return {row[0]: row[-1][8:10] for row in read_table(settings.duckdb_path, "customer_profile")[1:]}
+    return {row[0]: row[-1][8:10] for row in read_table(settings, "customer_profile")[1:]}
 
 
 FIRST = {

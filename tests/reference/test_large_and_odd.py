@@ -57,7 +57,7 @@ def test_large_and_odd_values_are_treated_by_the_rules(settings: Settings) -> No
     report = deliver(settings, logical_date=day(5), run_id="large")
 
     reference.deliver(day(5).replace(tzinfo=None), records(CUSTOMERS, 3), records(ACCOUNTS, 4))
-    found = read_tables(settings.duckdb_path, without=("dbt_scd_id",))
+    found = read_tables(settings, without=("dbt_scd_id",))
     for table, expected in reference.tables().items():
         assert sorted(found[table][1:]) == expected, f"{table} differs"
     assert len(found["stg_customer"]) - 1 == 3

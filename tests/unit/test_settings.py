@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,19 @@ DATABRICKS = {
     "DATABRICKS_SCHEMA": "lc",
     "DATABRICKS_TOKEN": "dapi-secret",
 }
+PRINCIPAL = {
+    **DATABRICKS,
+    "DATABRICKS_TOKEN": "",
+    "DATABRICKS_CLIENT_ID": "client",
+    "DATABRICKS_CLIENT_SECRET": "dose-secret",
+}
 
 
 def test_every_default_is_the_one_that_env_example_shows() -> None:
     lines = (PROJECT_ROOT / ".env.example").read_text().splitlines()
     shown = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     assert load_settings(shown) == load_settings({})
-    assert set(shown) >= {*DATABRICKS, *load_settings({}).dbt_environment()}
+    assert set(shown) >= {*PRINCIPAL, "DATABRICKS_VOLUME", "DATABRICKS_CONN_ID", *load_settings({}).dbt_environment()}
 
 
 def test_relative_paths_start_at_the_repository_and_absolute_ones_stay() -> None:
@@ -35,14 +42,87 @@ def test_a_variable_set_to_nothing_counts_as_not_set() -> None:
 
 def test_databricks_settings_are_read_and_go_to_dbt() -> None:
     settings = load_settings(DATABRICKS)
+
     assert settings.dbt_target == "prod"
-    assert {name: settings.dbt_environment()[name] for name in DATABRICKS if name != "DATABASE_TYPE"} == {
-        name: value for name, value in DATABRICKS.items() if name != "DATABASE_TYPE"
+    assert {name: value for name, value in settings.dbt_environment().items() if name.startswith("DATABRICKS_")} == {
+        "DATABRICKS_HOST": "adb.example",
+        "DATABRICKS_HTTP_PATH": "/sql/1.0/warehouses/abc",
+        "DATABRICKS_CATALOG": "lending",
+        "DATABRICKS_SCHEMA": "lc",
+        "DATABRICKS_VOLUME": "/Volumes/lending/lc/landing",
+        "DATABRICKS_TOKEN": "dapi-secret",
+        "DATABRICKS_CLIENT_ID": "",
+        "DATABRICKS_CLIENT_SECRET": "",
+        "DATABRICKS_CONNECTION_URI": "",
+        "DATABRICKS_THREADS": "4",
+        "DATABRICKS_LIQUID_CLUSTERING": "false",
     }
 
 
-def test_the_token_is_not_in_what_is_printed_of_the_settings() -> None:
-    assert "dapi-secret" not in f"{load_settings(DATABRICKS)!r} {load_settings(DATABRICKS)}"
+@pytest.mark.parametrize(
+    ("host", "url", "connection_uri"),
+    [
+        ("adb.example", "https://adb.example", ""),
+        ("https://adb.example/", "https://adb.example", ""),
+        ("http://127.0.0.1:8090", "http://127.0.0.1:8090", "http://127.0.0.1:8090/sql/1.0/warehouses/abc"),
+    ],
+)
+def test_a_host_is_reached_by_https_but_on_this_machine(host: str, url: str, connection_uri: str) -> None:
+    databricks = load_settings({**DATABRICKS, "DATABRICKS_HOST": host}).databricks
+
+    assert databricks is not None
+    assert (databricks.url, databricks.connection_uri) == (url, connection_uri)
+
+
+def test_secrets_are_not_in_what_is_printed_of_the_settings() -> None:
+    for variables in (DATABRICKS, PRINCIPAL):
+        settings = load_settings(variables)
+        assert settings.databricks is not None
+        assert "secret" not in f"{settings!r} {settings} {settings.databricks!r}"
+
+
+CONNECTIONS = {
+    "a token": {"host": "https://adb.example", "password": "dapi-2", "extra": {"http_path": "/sql/2"}},
+    "a token in the extras": {"host": "adb.example", "extra": {"http_path": "/sql/2", "token": "dapi-2"}},
+    "a service principal": {
+        "host": "adb.example",
+        "login": "client",
+        "password": "dose-2",
+        "extra": {"http_path": "/sql/2", "service_principal_oauth": True},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", CONNECTIONS)
+def test_an_airflow_connection_has_what_the_environment_leaves_out(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    connection = {"conn_type": "databricks", **CONNECTIONS[kind]}
+    monkeypatch.setenv("AIRFLOW_CONN_LENDING", json.dumps(connection))
+    named = {"DATABASE_TYPE": "databricks", "DATABRICKS_CATALOG": "lending", "DATABRICKS_SCHEMA": "lc"}
+
+    databricks = load_settings({**named, "DATABRICKS_CONN_ID": "lending"}).connected().databricks
+
+    assert databricks is not None
+    assert (databricks.host, databricks.http_path) == ("adb.example", "/sql/2")
+    principal = kind == "a service principal"
+    assert databricks.token == ("" if principal else "dapi-2")
+    assert (databricks.client_id, databricks.client_secret) == (("client", "dose-2") if principal else ("", ""))
+
+
+def test_the_environment_goes_before_the_airflow_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LENDING", json.dumps({"conn_type": "databricks", **CONNECTIONS["a token"]}))
+
+    databricks = load_settings({**PRINCIPAL, "DATABRICKS_CONN_ID": "lending"}).connected().databricks
+
+    assert databricks is not None
+    assert (databricks.http_path, databricks.token, databricks.client_id) == ("/sql/1.0/warehouses/abc", "", "client")
+
+
+def test_an_airflow_connection_that_lacks_something_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LENDING", json.dumps({"conn_type": "databricks", "host": "adb.example"}))
+    named = {"DATABASE_TYPE": "databricks", "DATABRICKS_CATALOG": "lending", "DATABRICKS_SCHEMA": "lc"}
+
+    with pytest.raises(SettingsError, match="the Airflow connection 'lending' lacks http_path, password"):
+        load_settings({**named, "DATABRICKS_CONN_ID": "lending"}).connected()
 
 
 @pytest.mark.parametrize(
@@ -59,6 +139,12 @@ def test_the_token_is_not_in_what_is_printed_of_the_settings() -> None:
         ({"MAX_ROW_DROP_PCT": "101"}, "MAX_ROW_DROP_PCT must be a percentage from 0 to 100, but is '101'"),
         ({"MAX_ROW_DROP_PCT": "half"}, "MAX_ROW_DROP_PCT must be a percentage from 0 to 100, but is 'half'"),
         ({**DATABRICKS, "DATABRICKS_TOKEN": ""}, "DATABRICKS_TOKEN is missing: DATABASE_TYPE=databricks needs it"),
+        ({**PRINCIPAL, "DATABRICKS_CLIENT_SECRET": ""}, "DATABRICKS_CLIENT_SECRET is missing: DATABRICKS_CLIENT_ID"),
+        ({**PRINCIPAL, "DATABRICKS_CLIENT_ID": ""}, "DATABRICKS_CLIENT_ID is missing: DATABRICKS_CLIENT_SECRET needs"),
+        ({**PRINCIPAL, "DATABRICKS_TOKEN": "dapi"}, "DATABRICKS_TOKEN and DATABRICKS_CLIENT_ID are both set"),
+        ({**DATABRICKS, "DATABRICKS_HOST": "http://adb.example"}, "DATABRICKS_HOST must be reached by https"),
+        ({**DATABRICKS, "DATABRICKS_HOST": "adb.example/sql"}, "DATABRICKS_HOST must be a workspace's host such as"),
+        ({**DATABRICKS, "DATABRICKS_VOLUME": "/Volumes/lending"}, "DATABRICKS_VOLUME must be a folder of a volume"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_its_variable(variables: dict[str, str], message: str) -> None:

@@ -1,7 +1,12 @@
 {# How each engine reads the landing; everything else about it is in macros/landing. #}
 
-{% macro landing_path() %}
-    {% do return(env_var('LANDING_PATH', '../data/landing')) %}
+{# The folder of the landing where the engine reads it: on Databricks the volume that ingestion uploads it to. #}
+{% macro landing_path() %}{{ return(adapter.dispatch('landing_path')()) }}{% endmacro %}
+
+{% macro duckdb__landing_path() %}{% do return(env_var('LANDING_PATH', '../data/landing')) %}{% endmacro %}
+
+{% macro databricks__landing_path() %}
+    {% do return(env_var('DATABRICKS_VOLUME', '/Volumes/' ~ target.database ~ '/' ~ target.schema ~ '/landing')) %}
 {% endmacro %}
 
 

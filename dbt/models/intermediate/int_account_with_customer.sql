@@ -11,6 +11,7 @@
     """)
 ) }}
 {{ update_if_different(columns) }}
+{{ clustered_by('account_id') }}
 
 -- Current accounts with their current customer. The inner join leaves out accounts whose customer is not current:
 -- the quality report lists these orphans with the reason.

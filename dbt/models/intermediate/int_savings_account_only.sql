@@ -8,6 +8,7 @@
     """)
 ) }}
 {{ update_if_different(columns) }}
+{{ clustered_by('account_id') }}
 
 -- The accounts that bear interest.
 with savings as (

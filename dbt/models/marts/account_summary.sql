@@ -6,6 +6,7 @@
     post_hook=delete_vanished('account_id', "select account_id from {{ ref('int_savings_account_only') }}")
 ) }}
 {{ update_if_different(columns) }}
+{{ clustered_by('account_id') }}
 
 -- A year's interest on each savings account, at the tier of its balance plus the bonus of customers with a loan.
 with savings as (

@@ -6,6 +6,7 @@
     post_hook=delete_vanished('customer_id', "select distinct customer_id from {{ ref('account_summary') }}")
 ) }}
 {{ update_if_different(columns) }}
+{{ clustered_by('customer_id') }}
 
 -- Totals of each customer with savings.
 with summaries as (

@@ -1,0 +1,270 @@
+"""A Databricks SQL warehouse: tables in Unity Catalog, the landing in a volume of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import tenacity
+import urllib3
+from databricks import sql
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.config import Config
+from databricks.sdk.errors import NotFound
+from databricks.sdk.errors.base import DatabricksError
+
+from include.files import replacing
+from include.layers import KEPT_TABLES, LAYERS
+from include.ledger import FILE_NAMES, Delivery
+from include.settings import DatabricksSettings, Settings
+from include.warehouse import StatementRejected, WarehouseError
+
+if TYPE_CHECKING:
+    from databricks.sql.client import Cursor
+
+BATCH_ROWS = 100_000
+LEDGER = "ledger.jsonl"
+
+_NETWORK_ERRORS = (urllib3.exceptions.HTTPError, sql.exc.RequestError, ConnectionError, TimeoutError)
+_WRONG_SETTING = {
+    401: "DATABRICKS_TOKEN (or the client's id and secret) is not accepted there",
+    403: "DATABRICKS_TOKEN (or the client's id and secret) is not accepted there, or lacks the right to use it",
+    404: "DATABRICKS_HTTP_PATH names no SQL warehouse there",
+}
+"""What an HTTP status says of the settings; every other failure of a request may pass."""
+
+
+class DatabricksWarehouse:
+    """See include.warehouse.Warehouse.
+
+    A warehouse that is still starting, or answers 429 or 503, is waited for by the connector, 15 minutes at most; a
+    connection that is cut is tried again three times. A statement that Databricks rejects is not.
+    """
+
+    def __init__(self, settings: DatabricksSettings, checkpoint_path: Path, *, run: str = "") -> None:
+        """`checkpoint_path` is where checkpoint() keeps the tables' versions; `run` names the run in query history."""
+        self.settings = settings
+        self._kept = checkpoint_path
+        self._comment = f"/* {json.dumps({'app': 'lc_pipeline', 'run': run})} */"
+
+    def relation(self, layer: str, table: str) -> str:
+        if layer not in LAYERS:
+            raise ValueError(f"no such layer: {layer}")
+        return self._quoted(self._schema(layer), table)
+
+    def query(self, statement: str) -> pa.Table:
+        return self._run(statement)
+
+    @contextmanager
+    def stream(self, statement: str) -> Iterator[pa.RecordBatchReader]:
+        failures: list[WarehouseError] = []
+        with self._cursor() as cursor:
+            self._execute(cursor, statement)
+            first = self._fetch(cursor)
+
+            def batches() -> Iterator[pa.RecordBatch]:
+                part = first
+                try:
+                    while part.num_rows:
+                        yield from part.to_batches()
+                        part = self._fetch(cursor)
+                except WarehouseError as error:
+                    failures.append(error)  # whoever reads the stream from C++ makes another error of it
+                    raise
+
+            try:
+                yield pa.RecordBatchReader.from_batches(first.schema, batches())
+            except Exception:
+                if failures:
+                    raise failures[0] from None
+                raise
+
+    def has_history(self) -> bool:
+        return {"snap_customer", "snap_account"} <= self._existing("snapshots")
+
+    def receive(self, landing: Path, delivery: Delivery) -> None:
+        for name in FILE_NAMES:
+            path = delivery.file(name).path
+            if self._uploaded_bytes(path) != (landing / path).stat().st_size:
+                self.upload(landing / path, path)
+        self.upload(landing / LEDGER, LEDGER)  # last: it names the files
+
+    def publish_tables(self) -> None:
+        for table in KEPT_TABLES["marts"]:
+            published = self._quoted(self.settings.schema, table)
+            self._run(
+                f"create or replace table {published} using delta as select * from {self.relation('marts', table)}"
+            )
+
+    def checkpoint(self) -> None:
+        versions = {}
+        for layer, tables in KEPT_TABLES.items():
+            existing = self._existing(layer)
+            for table in tables:
+                versions[f"{layer}.{table}"] = self._version(layer, table) if table in existing else None
+        with replacing(self._kept) as temporary:
+            temporary.write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
+
+    def restore(self) -> None:
+        """Return each table to its Delta version of then; one that was not there is dropped."""
+        if not self._kept.exists():
+            raise WarehouseError(
+                f"{self._kept} is missing, so the unfinished delivery can't be undone: run `python -m include.rebuild`"
+            )
+        for name, version in json.loads(self._kept.read_text(encoding="utf-8")).items():
+            relation = self.relation(*name.split("."))
+            if version is None:
+                self._run(f"drop table if exists {relation}")
+            else:
+                self._run(f"restore table {relation} to version as of {version}")
+
+    def take_over(self, rebuilt: Settings) -> None:
+        """Replace the tables that a delivery changes, each in one statement."""
+        source = DatabricksWarehouse(self.settings.for_rebuild(), self._kept)
+        for layer, tables in KEPT_TABLES.items():
+            self._run(f"create schema if not exists {self._quoted(self._schema(layer))}")
+            for table in tables:
+                new = source.relation(layer, table)
+                self._run(f"create or replace table {self.relation(layer, table)} using delta as select * from {new}")
+
+    def clear(self) -> None:
+        for layer in LAYERS:
+            self._run(f"drop schema if exists {self._quoted(self._schema(layer))} cascade")
+        self._remove(self.settings.volume)
+
+    def discard_checkpoint(self) -> None:
+        self._kept.unlink(missing_ok=True)
+
+    # --- statements -----------------------------------------------------------------------------------------------
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, WarehouseError) and error.may_pass),
+        wait=tenacity.wait_exponential(max=8),
+        stop=tenacity.stop_after_attempt(4),
+        reraise=True,
+    )
+    def _run(self, statement: str) -> pa.Table:
+        """Execute a statement that may be executed twice, and return all its rows."""
+        with self._cursor() as cursor:
+            self._execute(cursor, statement)
+            with self._explained():
+                return cursor.fetchall_arrow()
+
+    def _execute(self, cursor: Cursor, statement: str) -> None:
+        with self._explained():
+            cursor.execute(f"{self._comment} {statement}")
+
+    def _fetch(self, cursor: Cursor) -> pa.Table:
+        with self._explained():
+            return cursor.fetchmany_arrow(BATCH_ROWS)
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Cursor]:
+        with self._explained():
+            connection = sql.connect(
+                server_hostname=self.settings.host,
+                http_path=self.settings.http_path,
+                credentials_provider=lambda: self._config.authenticate,
+                session_configuration={"timezone": "UTC"},
+                user_agent_entry="lc_pipeline",
+                enable_telemetry=False,
+                _connection_uri=self.settings.connection_uri,
+            )
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Let connector's and SDK's errors say what to do. The connector has no secret in its messages."""
+        address = f"{self.settings.url}{self.settings.http_path}"
+        try:
+            yield
+        except _NETWORK_ERRORS as error:
+            status = getattr(error, "context", {}).get("http-code")
+            if status in _WRONG_SETTING:
+                raise WarehouseError(f"{address}: {_WRONG_SETTING[status]} (HTTP {status})") from error
+            raise WarehouseError(f"{address} can't be reached: {error}", may_pass=True) from error
+        except sql.exc.Error as error:
+            raise StatementRejected(f"{address}: {error}") from error
+        except NotFound:
+            raise
+        except DatabricksError as error:
+            raise WarehouseError(f"{self.settings.url}, volume {self.settings.volume}: {error}") from error
+
+    # --- what there is --------------------------------------------------------------------------------------------
+
+    def _schema(self, layer: str) -> str:
+        return f"{self.settings.schema}_{layer}"
+
+    def _quoted(self, *names: str) -> str:
+        """The qualified name of a schema or table of the catalog."""
+        return ".".join(f"`{name}`" for name in (self.settings.catalog, *names))
+
+    def _existing(self, layer: str) -> set[str]:
+        """The tables of a layer, views excepted."""
+        found = self._run(
+            f"select table_name from `{self.settings.catalog}`.information_schema.tables "
+            f"where table_schema = '{self._schema(layer).lower()}' and table_type <> 'VIEW'"
+        )
+        return set(found["table_name"].to_pylist())
+
+    def _version(self, layer: str, table: str) -> int:
+        return int(self._run(f"describe history {self.relation(layer, table)} limit 1")["version"][0].as_py())
+
+    # --- the volume -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _config(self) -> Config:
+        """Who connects. Named outright, so that the SDK doesn't look for other credentials on this machine."""
+        settings = self.settings
+        if settings.token:
+            return Config(host=settings.url, token=settings.token, auth_type="pat")
+        return Config(
+            host=settings.url,
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            auth_type="oauth-m2m",
+        )
+
+    @cached_property
+    def workspace(self) -> WorkspaceClient:
+        """The workspace's REST API, for files among others."""
+        with self._explained():
+            return WorkspaceClient(config=self._config)
+
+    def upload(self, source: Path, path: str) -> None:
+        """Copy a file into the volume, where it appears whole; the SDK sends a large one in parts."""
+        target = f"{self.settings.volume}/{path}"
+        with self._explained():
+            self.workspace.files.create_directory(str(PurePosixPath(target).parent))
+            self.workspace.files.upload_from(target, str(source), overwrite=True)
+
+    def _uploaded_bytes(self, path: str) -> int | None:
+        try:
+            with self._explained():
+                return self.workspace.files.get_metadata(f"{self.settings.volume}/{path}").content_length
+        except NotFound:
+            return None
+
+    def _remove(self, folder: str) -> None:
+        """Remove a folder of the volume and all that is in it, if it is there."""
+        files = self.workspace.files
+        try:
+            with self._explained():
+                for entry in files.list_directory_contents(folder):
+                    path = f"{folder}/{entry.name}"
+                    if entry.is_directory:
+                        self._remove(path)
+                    else:
+                        files.delete(path)
+                files.delete_directory(folder)
+        except NotFound:
+            return

@@ -1,0 +1,147 @@
+"""Prove one by one what the pipeline needs on Databricks, and say what is missing: `make check-databricks`.
+
+Makes the schemas of the layers, if they are missing, and leaves nothing else behind. Ends with status 1 if something is
+missing; what depends on it is not tried.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from databricks.sdk.errors.base import DatabricksError
+
+from include.errors import PipelineError
+from include.layers import LAYERS
+from include.settings import DatabricksSettings, load_settings
+from include.warehouse.databricks import DatabricksWarehouse
+
+PROBE = "lc_pipeline_check"
+"""The name of every table, view and file that is made and removed again."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that has to be possible: what it is, how to try it, and what mends it."""
+
+    what: str
+    attempt: Callable[[], object]
+    mend: str
+
+
+def checks(settings: DatabricksSettings, folder: Path) -> Iterator[Check]:
+    """Yield the checks in an order in which each needs only those before it; `folder` is for scratch files."""
+    warehouse = DatabricksWarehouse(settings, folder / "checkpoint.json", run="check_databricks")
+    run, catalog, schema = warehouse.query, f"`{settings.catalog}`", f"`{settings.catalog}`.`{settings.schema}`"
+    who = "`<service principal>`"
+
+    yield Check(
+        f"{settings.host} answers, and accepts who connects",
+        warehouse.workspace.current_user.me,
+        "set DATABRICKS_HOST to the workspace's host, and DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and "
+        "DATABRICKS_CLIENT_SECRET, to credentials of it",
+    )
+    yield Check(
+        f"the SQL warehouse {settings.http_path} runs a statement",
+        lambda: run("select 1"),
+        "set DATABRICKS_HTTP_PATH to the one under Connection details of the warehouse, and allow the principal "
+        "Can use under its Permissions",
+    )
+    yield Check(
+        f"catalog {settings.catalog} can be used",
+        lambda: run(f"select 1 from {catalog}.information_schema.schemata limit 1"),
+        f"grant use catalog on catalog {catalog} to {who}",
+    )
+    yield Check(
+        f"schema {settings.schema} is there",
+        lambda: run(f"show tables in {schema}"),
+        f"create schema {schema}; grant use schema on schema {schema} to {who}",
+    )
+    for name in (settings.schema, *(f"{settings.schema}_{layer}" for layer in LAYERS)):
+        full = f"{catalog}.`{name}`"
+        if name != settings.schema:
+            yield Check(
+                f"schema {name} is there, or can be made",
+                lambda name=name, full=full: _make_schema(warehouse, settings, name, full),  # type: ignore[misc]
+                f"grant create schema on catalog {catalog} to {who}; or create schema {full} and make {who} its owner",
+            )
+        yield Check(
+            f"a table can be made, replaced, merged into, set back and dropped in {name}",
+            lambda full=full: _try_table(warehouse, f"{full}.{PROBE}"),  # type: ignore[misc]
+            f"grant use schema, create table, select, modify on schema {full} to {who}",
+        )
+    yield Check(
+        f"a view can be made in {settings.schema}_staging",
+        lambda: _try_view(warehouse, f"{catalog}.`{settings.schema}_staging`.{PROBE}"),
+        f"grant create table on schema {catalog}.`{settings.schema}_staging` to {who}",
+    )
+    volume = ".".join(f"`{part}`" for part in settings.volume.split("/")[2:5])
+    yield Check(
+        f"a file can be put into {settings.volume} and read from there by SQL",
+        lambda: _try_volume(warehouse, settings, folder),
+        f"create volume {volume}; grant read volume, write volume on volume {volume} to {who}",
+    )
+
+
+def main() -> int:
+    """Print a line for each check; return 0 if all passed."""
+    try:
+        settings = load_settings().connected().databricks
+        if settings is None:
+            raise PipelineError("DATABASE_TYPE is duckdb: set it to databricks, and the variables that it needs")
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        for check in checks(settings, Path(folder)):
+            try:
+                check.attempt()
+            except (PipelineError, DatabricksError) as error:
+                print(f"MISSING  {check.what}\n         {' '.join(str(error).split())[:500]}\n         {check.mend}")
+                return 1
+            print(f"ok       {check.what}", flush=True)
+    print("All that the pipeline needs is there.")
+    return 0
+
+
+def _make_schema(warehouse: DatabricksWarehouse, settings: DatabricksSettings, name: str, full: str) -> None:
+    found = warehouse.query(
+        f"select 1 from `{settings.catalog}`.information_schema.schemata where schema_name = '{name.lower()}'"
+    )
+    if not found.num_rows:
+        warehouse.query(f"create schema {full}")
+
+
+def _try_table(warehouse: DatabricksWarehouse, table: str) -> None:
+    try:
+        warehouse.query(f"create or replace table {table} using delta as select 1 as id")
+        warehouse.query(
+            f"merge into {table} as held using (select 2 as id) as new on held.id = new.id "
+            "when not matched then insert *"
+        )
+        warehouse.query(f"describe history {table} limit 1")
+        warehouse.query(f"restore table {table} to version as of 0")
+    finally:
+        warehouse.query(f"drop table if exists {table}")
+
+
+def _try_view(warehouse: DatabricksWarehouse, view: str) -> None:
+    warehouse.query(f"create or replace view {view} as select 1 as id")
+    warehouse.query(f"drop view {view}")
+
+
+def _try_volume(warehouse: DatabricksWarehouse, settings: DatabricksSettings, folder: Path) -> None:
+    name = f"{PROBE}.jsonl"
+    (folder / name).write_text('{"id": 1}\n')
+    warehouse.upload(folder / name, name)
+    try:
+        warehouse.query(f"select id from json.`{settings.volume}/{name}`")
+    finally:
+        warehouse.workspace.files.delete(f"{settings.volume}/{name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
