@@ -6,10 +6,10 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8080
 ACTIVATE := . ./env.sh
 
-.PHONY: help setup run demo ui test test-quick test-deep test-mutations lint format manifest lock upgrade benchmark clean
+.PHONY: help setup run demo ui test test-quick test-deep test-mutations lint format manifest lock upgrade benchmark check-databricks clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup ## Run the DAG on the extracts in data/inputs and print what came of it
 	@$(ACTIVATE); scripts/run.sh
@@ -43,6 +43,9 @@ manifest: .venv/.installed ## Build dbt's manifest, from which the DAG is render
 
 benchmark: setup ## Measure the daily delivery against a hand-written script (CUSTOMERS=1000000)
 	@$(ACTIVATE); python -m benchmarks.run --customers $(or $(CUSTOMERS),1000000)
+
+check-databricks: setup ## Prove one by one the rights that the pipeline needs on Databricks
+	@$(ACTIVATE); python -m scripts.check_databricks
 
 lock: .venv/.installed ## Write requirements.lock from requirements.txt and requirements-dev.in
 	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from include.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tests.local_warehouse import LocalWarehouse
 
 CUSTOMERS_HEADER = "CustomerID,Name,HasLoan"
 ACCOUNTS_HEADER = "AccountID,CustomerID,Balance,AccountType"
@@ -83,3 +87,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return settings_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWarehouse]:
+    """A local SQL warehouse for all tests of this process; each takes a schema of its own in it."""
+    from tests.local_warehouse import LocalWarehouse
+
+    warehouse = LocalWarehouse(tmp_path_factory.mktemp("warehouse"))
+    warehouse.start()
+    yield warehouse
+    warehouse.kill()

@@ -1,7 +1,7 @@
 """Deliveries in a process of their own, which is killed (SIGKILL) at a moment that a test chooses.
 
-A moment is a line of text: `rename PATH` or `symlink PATH` just before a file gets its name; `sql STATEMENT`
-before a statement of dbt's, `sql done STATEMENT` just after it (not committed, where dbt has opened a transaction).
+A moment is a line of text: `rename PATH` or `symlink PATH` just before a file gets its name; `sql STATEMENT` before a
+statement to the engine, `sql done STATEMENT` just after it (not committed, where dbt has opened a transaction).
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from databricks.sql.client import Cursor as DatabricksCursor
 from dbt.adapters.duckdb.environments.local import DuckDBCursorWrapper
 
-from include.dbt_project import warm_up
+from include.dbt_project import import_dbt, warm_up
 
 _processes = multiprocessing.get_context("forkserver")  # dbt is warmed up once, in the server
 _processes.set_forkserver_preload([__name__])
 warm_up()
+import_dbt("databricks")
 
 Moment = str | int | None
 """A regular expression for the moment to die at (its first occurrence), the moment's number, or None: live."""
@@ -76,16 +78,18 @@ def _child(sending: Connection, at: Moment, action: Callable[..., Any], argument
         if event in ("os.rename", "os.symlink"):
             moment(f"{event.removeprefix('os.')} {os.fspath(arguments[1])}")
 
-    execute = DuckDBCursorWrapper.execute
+    def telling_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
+        def told(self: Any, sql: str, *others: Any, **named: Any) -> Any:
+            statement = " ".join(re.sub(r"^\s*/\*.*?\*/", "", sql, flags=re.DOTALL).split())[:2000]
+            moment(f"sql {statement}")
+            result = execute(self, sql, *others, **named)
+            moment(f"sql done {statement}")
+            return result
 
-    def told_execute(self: Any, sql: str, bindings: Any = None) -> Any:
-        statement = " ".join(re.sub(r"^\s*/\*.*?\*/", "", sql, flags=re.DOTALL).split())[:2000]
-        moment(f"sql {statement}")
-        result = execute(self, sql, bindings)
-        moment(f"sql done {statement}")
-        return result
+        return told
 
-    DuckDBCursorWrapper.execute = told_execute
+    for cursor in (DuckDBCursorWrapper, DatabricksCursor):
+        cursor.execute = telling_execute(cursor.execute)
     sys.addaudithook(audit)
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         action(*arguments)

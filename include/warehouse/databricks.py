@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import requests
 import tenacity
 import urllib3
 from databricks import sql
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 100_000
 LEDGER = "ledger.jsonl"
+REACH_SECONDS = 20
+
+_RETRIES = {"_retry_delay_max": 10, "_retry_stop_after_attempts_count": 60}
+"""How long a warehouse that starts is waited for: connector 4.4 waits `_retry_delay_max` seconds each time. As in
+dbt/profiles.yml."""
 
 _NETWORK_ERRORS = (urllib3.exceptions.HTTPError, sql.exc.RequestError, ConnectionError, TimeoutError)
 _WRONG_SETTING = {
@@ -42,7 +48,7 @@ _WRONG_SETTING = {
 class DatabricksWarehouse:
     """See include.warehouse.Warehouse.
 
-    A warehouse that is still starting, or answers 429 or 503, is waited for by the connector, 15 minutes at most; a
+    A warehouse that is still starting, or answers 429 or 503, is waited for by the connector, 10 minutes at most; a
     connection that is cut is tried again three times. A statement that Databricks rejects is not.
     """
 
@@ -165,14 +171,16 @@ class DatabricksWarehouse:
 
     @contextmanager
     def _cursor(self) -> Iterator[Cursor]:
+        config = self._config
         with self._explained():
             connection = sql.connect(
                 server_hostname=self.settings.host,
                 http_path=self.settings.http_path,
-                credentials_provider=lambda: self._config.authenticate,
+                credentials_provider=lambda: config.authenticate,
                 session_configuration={"timezone": "UTC"},
                 user_agent_entry="lc_pipeline",
                 enable_telemetry=False,
+                **_RETRIES,
                 _connection_uri=self.settings.connection_uri,
             )
         try:
@@ -224,15 +232,34 @@ class DatabricksWarehouse:
     @cached_property
     def _config(self) -> Config:
         """Who connects. Named outright, so that the SDK doesn't look for other credentials on this machine."""
+        self._reach()
         settings = self.settings
         if settings.token:
             return Config(host=settings.url, token=settings.token, auth_type="pat")
-        return Config(
-            host=settings.url,
-            client_id=settings.client_id,
-            client_secret=settings.client_secret,
-            auth_type="oauth-m2m",
-        )
+        try:
+            config = Config(
+                host=settings.url,
+                client_id=settings.client_id,
+                client_secret=settings.client_secret,
+                auth_type="oauth-m2m",
+            )
+            config.authenticate()
+        except ValueError as error:
+            raise WarehouseError(f"{settings.url}: {_WRONG_SETTING[401]} ({error})") from error
+        return config
+
+    def _reach(self) -> None:
+        """Raise WarehouseError where nothing answers: connector and SDK would try for a quarter of an hour."""
+        try:
+            for attempt in tenacity.Retrying(
+                stop=tenacity.stop_after_delay(REACH_SECONDS), wait=tenacity.wait_fixed(1), reraise=True
+            ):
+                with attempt:
+                    requests.get(f"{self.settings.url}/.well-known/databricks-config", timeout=10)
+        except requests.RequestException as error:
+            raise WarehouseError(
+                f"{self.settings.url} can't be reached: is DATABRICKS_HOST right? ({error})", may_pass=True
+            ) from error
 
     @cached_property
     def workspace(self) -> WorkspaceClient:

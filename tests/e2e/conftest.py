@@ -36,10 +36,10 @@ class Stage:
 class Recorder:
     """Keeps a copy of the pipeline's data after each run."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Settings | None = None) -> None:
         self.live = folder / "live"
         self.stages = folder / "stages"
-        self.settings = settings_in(self.live)
+        self.settings = settings or settings_in(self.live)
         shutil.copytree(PROJECT_ROOT / "data" / "inputs", self.settings.input_path)
 
     def keep(self, name: str, run: DagRun | None = None) -> Stage:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -20,10 +19,12 @@ from include.ingestion import IngestionError
 from include.pipeline import deliver
 from include.rebuild import rebuild
 from include.settings import Settings
+from include.warehouse import open_warehouse
 from tests.conftest import day, settings_in
+from tests.local_warehouse import LocalWarehouse
 from tests.reference.extracts import START, Line, extracts, next_lines
 from tests.reference.model import Reference
-from tests.tables import read_tables
+from tests.tables import read_tables, read_types
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +39,8 @@ PROFILES = {
     "deep": settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck)),
 }
 
+PROFILE = PROFILES[os.environ.get("GENERATED_DELIVERIES", "quick")]
+
 played = 0
 
 
@@ -48,10 +51,10 @@ def count_deliveries() -> Iterator[None]:
 
 
 class Play:
-    """One history, in a folder of its own, and the reference beside it."""
+    """One history on one engine or more, each in a folder of its own, and the reference beside it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings: Settings = settings_in(folder)
+    def __init__(self, *engines: Settings) -> None:
+        self.engines = engines
         self.reference = Reference()
         self.lines: dict[str, list[Line]] = dict(START)
         self.contents: dict[str, bytes] = {}
@@ -61,18 +64,18 @@ class Play:
 
     def run(self, *, full_refresh: bool = False) -> None:
         global played
-        played += 1
         self.runs += 1
-        deliver(
-            self.settings,
-            logical_date=day(self.day),
-            run_id=f"run_{self.runs}",
-            accept_row_drop=True,
-            full_refresh=full_refresh,
-        )
+        for engine in self.engines:
+            played += 1
+            deliver(
+                engine,
+                logical_date=day(self.day),
+                run_id=f"run_{self.runs}",
+                accept_row_drop=True,
+                full_refresh=full_refresh,
+            )
 
     def next_delivery(self, data: st.DataObject) -> None:
-        self.settings.input_path.mkdir(parents=True, exist_ok=True)
         correction = self.runs > 0 and data.draw(st.integers(0, 4), label="correction when 0") == 0
         self.day += not correction
         contents, records = {}, {}
@@ -80,7 +83,9 @@ class Play:
             self.lines[file] = data.draw(next_lines(file, self.lines[file]))
             extract = data.draw(extracts(file, self.lines[file]))
             contents[file], records[file] = extract.content, extract.records
-            (self.settings.input_path / f"{file}.csv").write_bytes(extract.content)
+            for engine in self.engines:
+                engine.input_path.mkdir(parents=True, exist_ok=True)
+                (engine.input_path / f"{file}.csv").write_bytes(extract.content)
             note(f"day {self.day}, {file}: {extract.content.decode()!r}")
         if not (correction and contents == self.contents):
             now = day(self.day).replace(tzinfo=None)
@@ -93,39 +98,51 @@ class Play:
         self.compare()
 
     def compare(self, *, without_calculated_at: bool = False) -> None:
-        found = read_tables(self.settings, without=("dbt_scd_id",))
         differing = []
-        for table, expected in self.reference.tables().items():
-            columns, *rows = found[table]
-            if without_calculated_at and columns[-1] == "calculated_at":
-                rows, expected = ([row[:-1] for row in part] for part in (rows, expected))
-            differing += [f"{table}: expected, not found: {row}" for row in expected if row not in rows]
-            differing += [f"{table}: found, not expected: {row}" for row in rows if row not in expected]
-            differing += [f"{table}: {len(rows)} rows, {len(expected)} expected"] * (len(rows) != len(expected))
+        for engine in self.engines:
+            found = read_tables(engine, without=("dbt_scd_id",))
+            for table, expected in self.reference.tables().items():
+                columns, *rows = found[table]
+                if without_calculated_at and columns[-1] == "calculated_at":
+                    rows, expected = ([row[:-1] for row in part] for part in (rows, expected))
+                name = f"{engine.database_type}, {table}"
+                differing += [f"{name}: expected, not found: {row}" for row in expected if row not in rows]
+                differing += [f"{name}: found, not expected: {row}" for row in rows if row not in expected]
+                differing += [f"{name}: {len(rows)} rows, {len(expected)} expected"] * (len(rows) != len(expected))
         assert not differing, "\n".join(differing)
 
     def older_is_refused(self) -> None:
-        before = self.settings.duckdb_path.read_bytes()
-        with pytest.raises(IngestionError, match="older than the last processed one"):
-            deliver(self.settings, logical_date=day(self.day - 1), run_id="older")
-        assert self.settings.duckdb_path.read_bytes() == before
+        for engine in self.engines:
+            with pytest.raises(IngestionError, match="older than the last processed one"):
+                deliver(engine, logical_date=day(self.day - 1), run_id="older")
+        self.compare()
+
+    def to_the_end(self, data: st.DataObject, deliveries: int) -> None:
+        for _ in range(deliveries):
+            self.next_delivery(data)
+        self.older_is_refused()
+
+        for engine in self.engines:
+            open_warehouse(engine).clear()
+            rebuild(engine)
+        self.compare()
+
+        self.run(full_refresh=True)
+        self.compare(without_calculated_at=True)
 
 
-@PROFILES[os.environ.get("GENERATED_DELIVERIES", "quick")]
+@PROFILE
 @given(st.data())
 def test_tables_equal_the_reference_after_every_delivery(data: st.DataObject) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="lc_generated."))
-    try:
-        play = Play(folder / "live")
-        for _ in range(data.draw(st.integers(3, 5), label="deliveries")):
-            play.next_delivery(data)
-        play.older_is_refused()
+    with tempfile.TemporaryDirectory(prefix="lc_generated.") as folder:
+        Play(settings_in(Path(folder))).to_the_end(data, data.draw(st.integers(3, 5), label="deliveries"))
 
-        play.settings.duckdb_path.unlink()
-        rebuild(play.settings)
-        play.compare()
 
-        play.run(full_refresh=True)
-        play.compare(without_calculated_at=True)
-    finally:
-        shutil.rmtree(folder)
+@settings(PROFILE, max_examples=max(1, PROFILE.max_examples // 5))
+@given(st.data())
+def test_both_engines_make_the_same_rows_of_the_same_types(warehouse: LocalWarehouse, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory(prefix="lc_generated.") as folder:
+        engines = settings_in(Path(folder, "duckdb")), warehouse.settings(Path(folder, "databricks"))
+        Play(*engines).to_the_end(data, deliveries=3)
+
+        assert read_types(engines[1]) == read_types(engines[0])

@@ -1,0 +1,300 @@
+"""Deliveries on Databricks that fail on the way: wrong settings, a warehouse that is not there, crashes on both sides.
+
+What they end in is compared with the same deliveries on DuckDB, where nothing failed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.ingestion import IngestionError
+from include.layers import KEPT_TABLES
+from include.ledger import Ledger
+from include.pipeline import DeliveryFailed, deliver
+from include.rebuild import rebuild
+from include.settings import Settings
+from include.warehouse import WarehouseError
+from scripts import check_databricks
+from tests.airflow_home import free_port
+from tests.conftest import day, environment_of, settings_in, write_extracts
+from tests.crashing import run_and_die
+from tests.integration.test_crashes import FIRST_DAY, play
+from tests.integration.test_deliveries import break_snapshots
+from tests.local_warehouse import CLIENT_ID, CLIENT_SECRET, TOKEN, LocalWarehouse
+from tests.tables import read_tables
+
+pytestmark = pytest.mark.slow
+
+MOMENTS = {
+    "between ledger and upload": r"^rename .*/ledger\.jsonl$",
+    "in a source table": r"^sql create or replace table .*src_account",
+    "inside a snapshot": r"^sql done merge into .*snap_customer",
+    "between snapshots and intermediate": r"^sql merge into .*int_account_with_customer` as DBT_INTERNAL_DEST",
+    "between a merge and its delete": r"^sql merge into .*account_summary` as held",
+    "while the exports are written": r"^rename .*/\.staging/.*/account_summary\.parquet$",
+    "between the published tables": r"^sql create or replace table .*\.`customer_profile`",
+    "before the delivery is closed": r"^rename .*/ledger\.jsonl$",
+}
+"""In the order of a delivery: each crash but the first is one of the run that mends the crash before."""
+
+
+@pytest.fixture(scope="module")
+def on_duckdb(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    """The tables after each of the two days."""
+    settings = settings_in(tmp_path_factory.mktemp("duckdb"))
+    tables = {}
+    for number in (5, 6):
+        play(settings, number, f"day_{number}")
+        tables[number] = made_by(settings)
+    return tables
+
+
+@pytest.fixture
+def settings(warehouse: LocalWarehouse, tmp_path: Path) -> Settings:
+    return warehouse.settings(tmp_path / "live")
+
+
+def made_by(settings: Settings) -> dict[str, Any]:
+    """Return tables and exports, without what is of an engine or a run."""
+    exports = {
+        path.name: path.read_bytes() for path in settings.output_path.glob("*.csv") if not path.name.startswith(".")
+    }
+    return {**read_tables(settings, without=("dbt_scd_id",)), **exports}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"token": "dapi-wrong"}, r"DATABRICKS_TOKEN .* is not accepted there"),
+        ({"http_path": "/sql/1.0/warehouses/other"}, r"DATABRICKS_HTTP_PATH names no SQL warehouse there"),
+        ({"catalog": "borrowing"}, r"\[(?:NO_SUCH_CATALOG|CATALOG_NOT_FOUND|TABLE_OR_VIEW_NOT_FOUND).*borrowing"),
+        (
+            {"token": "", "client_id": CLIENT_ID, "client_secret": "dose-wrong"},
+            r"DATABRICKS_TOKEN .* is not accepted there|invalid_client",
+        ),
+    ],
+    ids=["token", "path", "catalog", "client secret"],
+)
+def test_a_wrong_setting_is_an_error_that_names_it(settings: Settings, wrong: dict[str, str], message: str) -> None:
+    assert settings.databricks is not None
+    settings = replace(settings, databricks=replace(settings.databricks, **wrong))
+
+    with pytest.raises(WarehouseError, match=message) as error:
+        play(settings, 5, "first")
+
+    assert not error.value.may_pass
+    assert TOKEN not in str(error.value)
+    assert Ledger.load(settings.landing_path).entries == ()
+
+
+def test_a_service_principal_delivers_and_a_warehouse_that_is_still_starting_is_waited_for(
+    warehouse: LocalWarehouse, tmp_path: Path, on_duckdb: dict[int, dict[str, Any]]
+) -> None:
+    settings = warehouse.settings(
+        tmp_path / "live",
+        DATABRICKS_TOKEN="",
+        DATABRICKS_CLIENT_ID=CLIENT_ID,
+        DATABRICKS_CLIENT_SECRET=CLIENT_SECRET,
+    )
+
+    with warehouse.faults(status=503, times=3, retry_after=1, path="/sql"):
+        play(settings, 5, "first")
+
+    assert made_by(settings) == on_duckdb[5]
+
+
+def test_a_warehouse_that_is_not_there_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.warehouse.databricks.REACH_SECONDS", 2)
+    assert settings.databricks is not None
+    settings = replace(settings, databricks=replace(settings.databricks, host=f"http://127.0.0.1:{free_port()}"))
+
+    with pytest.raises(WarehouseError, match=r"http://127\.0\.0\.1:\d+ can't be reached: is DATABRICKS_HOST right"):
+        play(settings, 5, "first")
+
+
+def test_crash_after_crash_leaves_no_trace(settings: Settings, on_duckdb: dict[int, dict[str, Any]]) -> None:
+    play(settings, 5, "first")
+    for moment, pattern in MOMENTS.items():
+        run_and_die(play, settings, 6, moment, at=pattern)
+
+    play(settings, 6, "again")
+
+    assert made_by(settings) == on_duckdb[6]
+    assert [entry.state for entry in Ledger.load(settings.landing_path).entries] == ["processed"] * 2
+
+
+def test_a_warehouse_that_is_killed_in_the_middle_leaves_no_trace(
+    tmp_path: Path, on_duckdb: dict[int, dict[str, Any]]
+) -> None:
+    """It is killed during the snapshots and started again; then a connection is cut while the exports are fetched."""
+    warehouse = LocalWarehouse(tmp_path / "warehouse")
+    warehouse.start()
+    try:
+        settings = warehouse.settings(tmp_path / "live")
+        play(settings, 5, "first")
+
+        def kill_and_start() -> None:
+            while not any("snap_account" in entry["statement"] for entry in warehouse.statements()[before:]):
+                time.sleep(0.05)
+            warehouse.kill()
+            warehouse.start()
+
+        before = len(warehouse.statements())
+        killer = threading.Thread(target=kill_and_start)
+        killer.start()
+        _play_to_the_end_or_an_error(settings)
+        killer.join()
+        with warehouse.faults(cut_mid_fetch=True, times=2):
+            _play_to_the_end_or_an_error(settings)
+        play(settings, 6, "again")
+
+        assert made_by(settings) == on_duckdb[6]
+    finally:
+        warehouse.kill()
+
+
+def _play_to_the_end_or_an_error(settings: Settings) -> None:
+    try:
+        play(settings, 6, "interrupted")
+    except (WarehouseError, DeliveryFailed) as error:
+        assert TOKEN not in str(error)
+
+
+def test_a_delivery_again_changes_nothing(
+    settings: Settings, warehouse: LocalWarehouse, on_duckdb: dict[int, dict[str, Any]]
+) -> None:
+    play(settings, 5, "first")
+    assert settings.databricks is not None
+    schema = settings.databricks.schema
+
+    def versions() -> list[Any]:
+        tables = (f"{schema}_snapshots.snap_account", f"{schema}_marts.account_summary", f"{schema}.customer_profile")
+        return [warehouse.execute(f"describe history lending.{table} limit 1")[0][0] for table in tables]
+
+    before = versions()
+    play(settings, 5, "again")
+    assert versions() == before
+
+    deliver(settings, logical_date=day(5), run_id="refresh", full_refresh=True)
+    assert made_by(settings) == on_duckdb[5]
+
+
+def test_large_tables_are_clustered_by_their_keys_where_it_is_asked_for(
+    warehouse: LocalWarehouse, tmp_path: Path, on_duckdb: dict[int, dict[str, Any]]
+) -> None:
+    settings = warehouse.settings(tmp_path / "live", DATABRICKS_LIQUID_CLUSTERING="true")
+    assert settings.databricks is not None
+
+    for number in (5, 6):
+        play(settings, number, f"day_{number}")
+
+    created = [
+        " ".join(entry["statement"].lower().split())
+        for entry in warehouse.statements()
+        if settings.databricks.schema in entry["statement"] and "cluster by" in entry["statement"].lower()
+    ]
+    for layer, tables in KEPT_TABLES.items():
+        for table in tables:
+            key = "customer_id" if table in ("snap_customer", "customer_profile") else "account_id"
+            name = f"`{settings.databricks.schema}_{layer}`.`{table}`"
+            assert any(name in statement and f"cluster by ({key})" in statement for statement in created), name
+    assert made_by(settings) == on_duckdb[6]
+
+
+def test_a_correction_takes_back_what_an_unfinished_delivery_had_done_and_a_rebuild_makes_the_same(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def correct(settings: Settings) -> dict[str, Any]:
+        play(settings, 5, "first")
+        with monkeypatch.context() as patch:
+            break_snapshots(settings, patch)
+            with pytest.raises(DeliveryFailed):
+                play(settings, 6, "wrong")
+        write_extracts(settings.input_path, ["1,Ada,no", "2,Bo,no", "3,Cyrus,no"], FIRST_DAY[1])
+        deliver(settings, logical_date=day(6), run_id="corrected")
+        return made_by(settings)
+
+    corrected = correct(settings)
+    assert corrected == correct(settings_in(tmp_path / "duckdb"))
+
+    rebuild(settings)
+    assert made_by(settings) == corrected
+
+
+def test_a_history_of_duckdb_is_carried_over(warehouse: LocalWarehouse, tmp_path: Path) -> None:
+    before = settings_in(tmp_path / "live")
+    for number in (5, 6):
+        play(before, number, f"day_{number}")
+    settings = warehouse.settings(tmp_path / "live")
+    with pytest.raises(IngestionError, match="but the warehouse has no history of them"):
+        play(settings, 7, "too early")
+
+    rebuild(settings)
+    play(settings, 7, "day_7")
+    play(before, 7, "day_7 on duckdb")
+
+    kept = ("snap_customer", "snap_account", "account_summary", "customer_profile")
+    ours, others = (read_tables(of, without=("dbt_scd_id",)) for of in (settings, before))
+    assert {table: ours[table] for table in kept} == {table: others[table] for table in kept}
+
+
+def test_everything_that_is_needed_is_proved(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+
+    assert check_databricks.main() == 0
+    told = capsys.readouterr().out
+    assert told.endswith("All that the pipeline needs is there.\n")
+    assert told.count("ok ") == 18
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "missing"),
+    [
+        ("DATABRICKS_TOKEN", "dapi-wrong", "accepts who connects"),
+        ("DATABRICKS_HTTP_PATH", "/sql/1.0/warehouses/other", "runs a statement"),
+        ("DATABRICKS_CATALOG", "borrowing", "catalog borrowing can be used"),
+        ("DATABRICKS_SCHEMA", "nowhere", "schema nowhere is there"),
+        ("DATABRICKS_VOLUME", "/Volumes/lending/nowhere/landing", "can be put into /Volumes/lending/nowhere/landing"),
+    ],
+)
+def test_what_is_missing_is_told_with_what_mends_it(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    missing: str,
+) -> None:
+    for name, default in (environment_of(settings) | {variable: value}).items():
+        monkeypatch.setenv(name, default)
+
+    assert check_databricks.main() == 1
+    *_, what, error, mend = capsys.readouterr().out.splitlines()
+    assert what.startswith("MISSING ")
+    assert missing in what
+    assert error.strip()
+    assert "grant" in mend or "DATABRICKS_" in mend
+
+
+def test_a_right_that_is_missing_is_told_with_its_grant(
+    settings: Settings, warehouse: LocalWarehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+
+    refused = "[INSUFFICIENT_PERMISSIONS] User does not have CREATE SCHEMA on Catalog 'lending'. SQLSTATE: 42501"
+    with warehouse.faults(reject="create schema", error=refused, times=1):
+        assert check_databricks.main() == 1
+
+    told = capsys.readouterr().out
+    assert "INSUFFICIENT_PERMISSIONS" in told
+    assert "grant create schema on catalog `lending`" in told
