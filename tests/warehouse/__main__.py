@@ -15,7 +15,7 @@ from include.files import Locked, lock
 from tests.warehouse.catalog import Catalog
 from tests.warehouse.engine import SailEngine
 from tests.warehouse.http_server import Credentials, WarehouseServer
-from tests.warehouse.statements import LocalWarehouse
+from tests.warehouse.sessions import LocalWarehouse
 from tests.warehouse.transport import ThriftService
 
 
@@ -35,7 +35,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.warehouse", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where tables, volumes and the catalog are kept")
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
-    parser.add_argument("--token", help="personal access token that clients show; default: a new one")
+    parser.add_argument("--token", help="personal access token that clients show; default: one made at the first start")
     parser.add_argument("--client-id", help="of OAuth machine-to-machine")
     parser.add_argument("--client-secret")
     parser.add_argument("--catalog", default="main", help="made if it doesn't exist; the default of new sessions")
@@ -44,8 +44,19 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--schema", default="lc_pipeline", help="for --print-env alone")
     options = parser.parse_args(arguments)
     options.folder = options.folder.resolve()
-    options.token = options.token or f"dapi{secrets.token_hex(16)}"
+    if bool(options.client_id) != bool(options.client_secret):
+        parser.error("--client-id and --client-secret go together")
+    options.token = options.token or _kept_token(options.folder / "token")
     return options
+
+
+def _kept_token(path: Path) -> str:
+    """Return the token of an earlier start, or make one, so that a .env stays right."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(f"dapi{secrets.token_hex(16)}", encoding="utf-8")
+    return path.read_text(encoding="utf-8")
 
 
 def _serve(options: argparse.Namespace) -> None:

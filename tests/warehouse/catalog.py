@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from typing import Any
 from include.files import replacing
 from tests.warehouse.contract import Name, StatementFailed, Struct
 from tests.warehouse.delta import DeltaTable
+
+KEEP_LOG = {"delta.enableExpiredLogCleanup": "false"}  # history is read from the first commit on
 
 
 def _now() -> str:
@@ -51,10 +54,13 @@ class Schema:
 
 
 class Catalog:
-    """Everything below `folder`. A change counts once save() has been called, which is atomic."""
+    """Everything below `folder`. A change counts once save() has been called, which is atomic.
+
+    Whoever changes it, or executes a statement on it, holds `lock`.
+    """
 
     def __init__(self, folder: Path, first_catalog: str) -> None:
-        self.folder = folder
+        self.folder, self.lock = folder, threading.RLock()
         self.catalogs: dict[str, dict[str, Schema]] = {}
         self.grants: list[dict[str, str]] = []
         self._tables: dict[str, DeltaTable] = {}
@@ -160,15 +166,12 @@ class Catalog:
 
     def new_table(self) -> DeltaTable:
         """Return a place for a table's data, which is swept away if no relation ever leads to it."""
-        return self._table(uuid.uuid4().hex)
+        return DeltaTable(self.folder / "tables" / uuid.uuid4().hex)
 
     def table(self, relation: Relation) -> DeltaTable:
         """Return the Delta table of a relation that is one."""
         assert relation.location
-        return self._table(relation.location)
-
-    def _table(self, location: str) -> DeltaTable:
-        return self._tables.setdefault(location, DeltaTable(self.folder / "tables" / location))
+        return self._tables.setdefault(relation.location, DeltaTable(self.folder / "tables" / relation.location))
 
     def struct(self, relation: Relation) -> Struct:
         """Return the columns of a table or view."""
@@ -182,7 +185,7 @@ class Catalog:
         kept = {
             key: value
             for key, value in snapshot.metadata["configuration"].items()
-            if not key.startswith("delta.constraints.")
+            if not key.startswith("delta.constraints.") and key not in KEEP_LOG
         }
         versions = {f"delta.{key}": str(snapshot.protocol[key]) for key in ("minReaderVersion", "minWriterVersion")}
         return {**versions, **kept}
@@ -202,8 +205,10 @@ class Catalog:
 
     def create_volume(self, name: Name, comment: str | None) -> None:
         """Add a volume with its folder. Raises StatementFailed if the schema is missing."""
-        schema = self.schema(*name[:2])
-        self.volumes_folder.joinpath(*name).mkdir(parents=True, exist_ok=True)
+        schema, folder = self.schema(*name[:2]), self.volumes_folder.joinpath(*name)
+        if name[2] not in schema.volumes:  # what a dropped volume may have left
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
         schema.volumes[name[2]] = comment
         self.save()
 

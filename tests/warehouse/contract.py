@@ -17,10 +17,14 @@ Struct = dict[str, Any]
 
 
 class StatementFailed(Exception):
-    """A statement was rejected. Reads as Databricks writes it: `[ERROR_CLASS] message SQLSTATE: 42P01`."""
+    """A statement was rejected. Reads as Databricks writes it: `[ERROR_CLASS] message SQLSTATE: 42P01`.
 
-    def __init__(self, error_class: str, message: str, sqlstate: str) -> None:
-        super().__init__(f"[{error_class}] {message} SQLSTATE: {sqlstate}")
+    The statement itself follows where it is given.
+    """
+
+    def __init__(self, error_class: str, message: str, sqlstate: str, statement: str | None = None) -> None:
+        shown = f"\n\n== SQL ==\n{statement}\n" if statement is not None else ""
+        super().__init__(f"[{error_class}] {message} SQLSTATE: {sqlstate}{shown}")
         self.sqlstate = sqlstate
 
 

@@ -48,9 +48,8 @@ class SailEngine:
     def restart(self, catalogs: list[str]) -> None:
         from pysail.spark import SparkConnectServer
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pyspark's, of pandas 3, which isn't used here
-            from pyspark.sql import SparkSession
+        warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")  # which isn't used here
+        from pyspark.sql import SparkSession
 
         self.stop()
         # In `nowhere`, no name is known: queries that can be understood there have complete names.
@@ -137,7 +136,8 @@ class SailEngine:
             error_class, sqlstate = next(
                 (found for pattern, *found in ERRORS if re.search(pattern, reason)), ("INTERNAL_ERROR", "XX000")
             )
-            raise StatementFailed(error_class, f"{reason}\n\n== SQL ==\n{sql}\n\n", sqlstate) from error
+            said = re.sub(r"^\w+: ((.*: )?\[\w+\] )?", "", reason)
+            raise StatementFailed(error_class, said, sqlstate, sql) from error
 
 
 class _TemporaryViews:

@@ -7,7 +7,6 @@ import hmac
 import json
 import logging
 import secrets
-import threading
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,7 +73,6 @@ class WarehouseServer(ThreadingHTTPServer):
         self.service, self.catalog, self.credentials, self.http_path = service, catalog, credentials, http_path
         self.faults = Faults()
         self.uploads = files_api.Uploads(catalog.folder / "uploads")
-        self.lock = threading.RLock()
 
     @property
     def url(self) -> str:
@@ -107,11 +105,15 @@ class _RequestHandler(BaseHTTPRequestHandler):
         self.url_path, self.query = unquote(parts.path), dict(parse_qsl(parts.query))
         self.unread = int(self.headers.get("Content-Length") or 0)
         try:
+            if "Transfer-Encoding" in self.headers:
+                self.close_connection = True
+                raise HttpError(HTTPStatus.LENGTH_REQUIRED, "BAD_REQUEST", "A Content-Length is required.")
             if not self.url_path.startswith("/_faults") and self.server.faults.before(self):
                 return
             self._route()
         except HttpError as error:
-            self.send_json(error.content, error.status)
+            # The connector shows this header's text, and not the body.
+            self.send_json(error.content, error.status, {"x-databricks-reason-phrase": str(error)})
 
     def _route(self) -> None:
         path = self.url_path
@@ -124,9 +126,11 @@ class _RequestHandler(BaseHTTPRequestHandler):
             self._issue_token()
         elif files_api.is_presigned(self):
             files_api.answer(self)
-        elif not self.server.credentials.allow(self.headers.get("Authorization")):
+        elif "Authorization" not in self.headers:
+            raise HttpError(HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", "Credential was not sent.")
+        elif not self.server.credentials.allow(self.headers["Authorization"]):
             raise HttpError(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "Invalid access token.")
-        elif path == "/_faults":
+        elif path == "/_faults" and self.command == "PUT":
             self.server.faults.set(json.loads(self.body() or b"{}"))
             self.send_json({})
         elif path.startswith("/api/2.0/fs/"):
@@ -174,9 +178,11 @@ class _RequestHandler(BaseHTTPRequestHandler):
                 self.unread -= len(part)
         return not self.unread
 
-    def send_json(self, content: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
+    def send_json(
+        self, content: Any, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
+    ) -> None:
         """Answer with JSON."""
-        self.send(status, json.dumps(content).encode(), "application/json")
+        self.send(status, json.dumps(content).encode(), "application/json", headers)
 
     def send(
         self,

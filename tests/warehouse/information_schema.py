@@ -171,7 +171,6 @@ def answer(catalog: Catalog, query: str, current_catalog: str) -> pa.Table:
     try:
         return connection.execute(translated).to_arrow_table()
     except duckdb.Error as error:
-        message = f"{error}\n\n== SQL ==\n{query}\n\n"
-        raise StatementFailed("UNSUPPORTED_FEATURE.LOCAL_WAREHOUSE", message, "0A000") from error
+        raise StatementFailed("UNSUPPORTED_FEATURE.LOCAL_WAREHOUSE", str(error), "0A000", query) from error
     finally:
         connection.close()

@@ -53,6 +53,11 @@ def text(string: str) -> str:
     return body.replace("''", "'") if string.startswith("'") else body
 
 
+def optional_text(string: str | None) -> str | None:
+    """Return what a string literal stands for; None where there is none, or NULL."""
+    return None if string is None or string.lower() == "null" else text(string)
+
+
 def split(sql: str, separator: str = ",") -> list[str]:
     """Split at a separator that is in no string, name or parentheses."""
     found, depth = [""], 0

@@ -61,7 +61,8 @@ def _unity(request: _RequestHandler, kind: str, full_name: str | None) -> dict[s
 
             message = f"Volume '{'.'.join(name)}' already exists"
             raise HttpError(HTTPStatus.CONFLICT, "VOLUME_ALREADY_EXISTS", message)
-        catalog.create_volume(name, body.get("comment"))
+        with catalog.lock:
+            catalog.create_volume(name, body.get("comment"))
         return _volume(request, *name)
     parts = full_name.split(".") if full_name else []
     if kind == "catalogs":
