@@ -135,6 +135,11 @@ class Catalog:
             for name, relation in content.relations.items()
         ]
 
+    def names(self) -> set[str]:
+        """Return the names of everything that a relation's full name can consist of."""
+        schemas = {schema for content in self.catalogs.values() for schema in content}
+        return {*self.catalogs, *schemas, *(name[2] for name, _ in self.relations())}
+
     def find(self, name: Name) -> Relation | None:
         """Return a table or view, or None."""
         schema = self.catalogs.get(name[0], {}).get(name[1])

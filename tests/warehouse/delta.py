@@ -125,6 +125,18 @@ class DeltaTable:
         metadata.update(changes)
         self.commit(operation, parameters, [{"metaData": metadata}])
 
+    def add_check(self, name: str, condition: str) -> None:
+        """Commit a CHECK constraint, which writers then enforce; the rows must meet it already."""
+        current = self.snapshot()
+        metadata, protocol = copy.deepcopy(current.metadata), copy.deepcopy(current.protocol)
+        metadata["configuration"][f"delta.constraints.{name}"] = condition
+        if protocol["minWriterVersion"] < 7:
+            protocol["minWriterVersion"] = max(protocol["minWriterVersion"], 3)
+        else:
+            protocol["writerFeatures"] = sorted({*protocol["writerFeatures"], "checkConstraints"})
+        parameters = {"name": name, "expr": condition}
+        self.commit("ADD CONSTRAINT", parameters, [{"protocol": protocol}, {"metaData": metadata}])
+
     def restore(self, version: int) -> None:
         """Commit the table as it was at a version: its rows, its columns and its properties."""
         target = self.snapshot(version)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tests.warehouse import sql
 from tests.warehouse.catalog import KEEP_LOG, Relation, quoted
-from tests.warehouse.contract import StatementFailed, Struct
+from tests.warehouse.contract import Name, StatementFailed, Struct
 from tests.warehouse.registry import NOTHING, rows, statement, strings, unsupported
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def create_table(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     if existing and (not match[1] or existing.is_view):
         message = f"Cannot create table or view {quoted(*name)} because it already exists."
         raise StatementFailed("TABLE_OR_VIEW_ALREADY_EXISTS", message, "42P07")
-    columns, keys = _without_keys(reader.parenthesized())
+    columns, keys = _without_keys(session, reader.parenthesized())
     comment, properties, partitioned_by, query = None, {}, [], None
     while reader.rest:
         if clause := reader.take(r"using (\w+)"):
@@ -74,7 +74,7 @@ def create_table(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     return rows([{"num_affected_rows": 0, "num_inserted_rows": 0}]) if query is not None else NOTHING
 
 
-def _without_keys(columns: str | None) -> tuple[str | None, dict[str, dict[str, Any]]]:
+def _without_keys(session: WarehouseSession, columns: str | None) -> tuple[str | None, dict[str, dict[str, Any]]]:
     """Part the columns of CREATE TABLE from its table constraints."""
     if columns is None:
         return None, {}
@@ -82,13 +82,13 @@ def _without_keys(columns: str | None) -> tuple[str | None, dict[str, dict[str, 
     kept = []
     for item in sql.split(columns):
         if match := re.match(rf"(?:constraint\s+({sql.PART})\s+)?((?:primary|foreign)\s+key\b.*)", item, re.I | re.S):
-            keys[sql.unquoted(match[1] or f"key_{len(keys)}").lower()] = key_of(match[2])
+            keys[sql.unquoted(match[1] or f"key_{len(keys)}").lower()] = key_of(session, match[2])
         else:
             kept.append(item)
     return ", ".join(kept), keys
 
 
-def key_of(written: str) -> dict[str, Any]:
+def key_of(session: WarehouseSession, written: str) -> dict[str, Any]:
     """Read `primary key (a, b)` or `foreign key (a) references c.s.t (b)`; both inform, and are not enforced."""
     match = re.match(
         rf"(primary|foreign)\s+key\s*\(([^)]*)\)(?:\s*references\s+({sql.NAME})\s*(?:\(([^)]*)\))?)?", written, re.I
@@ -98,7 +98,8 @@ def key_of(written: str) -> dict[str, Any]:
     columns = [sql.unquoted(column.split()[0]) for column in sql.split(match[2])]
     key: dict[str, Any] = {"type": f"{match[1].upper()} KEY", "columns": columns}
     if match[3]:
-        key["parent"] = sql.parts(match[3])
+        key["parent"] = session.name(match[3])
+        session.catalog.relation(key["parent"], kind="table")
         key["parent_columns"] = [sql.unquoted(column) for column in sql.split(match[4] or "")]
     return key
 
@@ -325,22 +326,26 @@ def add_constraint(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     if constraint in relation.keys or f"delta.constraints.{constraint}" in configuration:
         message = f"Constraint '{constraint}' already exists. Please delete the old constraint first."
         raise StatementFailed("DELTA_CONSTRAINT_ALREADY_EXISTS", message, "42710")
-    if match[3].lower().startswith("check"):
-        written = f"alter table {quoted(*name)} add constraint {quoted(constraint)} {match[3]}"
-        session.engine.run(written, session.context)
+    if check := re.fullmatch(r"check\s*\((.*)\)(?:\s+enforced)?", match[3], re.IGNORECASE | re.DOTALL):
+        _add_check(session, name, constraint, check[1])
         return NOTHING
-    key = key_of(match[3])
+    key = key_of(session, match[3])
     struct = session.catalog.struct(relation)
     nullable = [column for column in key["columns"] if column_of(struct, column)["nullable"]]
     if nullable and key["type"] == "PRIMARY KEY":
         message = f"Cannot create the primary key because its child column(s) {', '.join(nullable)} is nullable."
         raise StatementFailed("UNSUPPORTED_CONSTRAINT.PRIMARY_KEY_NULLABLE", message, "42831")
-    if "parent" in key:
-        key["parent"] = session.name(quoted(*key["parent"]))
-        session.catalog.relation(key["parent"], kind="table")
     relation.keys[constraint] = key
     session.catalog.save()
     return NOTHING
+
+
+def _add_check(session: WarehouseSession, name: Name, constraint: str, condition: str) -> None:
+    """Let Delta refuse rows that don't meet a condition. By a commit of our own, since Sail would keep it in mind."""
+    if session.engine.run(f"select 1 from {quoted(*name)} where not ({condition}) limit 1", session.context).num_rows:
+        message = f"Rows of {'.'.join(name)} violate the new CHECK constraint ({condition})."
+        raise StatementFailed("DELTA_NEW_CHECK_CONSTRAINT_VIOLATION", message, "23512")
+    session.catalog.table(session.catalog.relation(name)).add_check(constraint, condition)
 
 
 @statement(r"alter table (NAME) drop constraint (if exists )?(\w+|`[^`]+`)(?: cascade| restrict)?")

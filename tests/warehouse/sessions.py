@@ -185,6 +185,7 @@ class WarehouseSession:
         Raises StatementFailed if there is nothing at a path: Sail would read it as a relation without columns.
         """
         text = sql.with_calls(text, {"current_timestamp", "current_date"})
+        text = sql.with_lower_names(text, self.catalog.names() | self.temporary_views.keys())
         text = READ_FILES.sub(lambda match: f"{match[2] or 'parquet'}.`{match[1]}`", text)
         return PATH.sub(lambda match: f"{match[1]}.`{self._path(match[2])}`", text)
 

@@ -14,6 +14,7 @@ TOKENS = re.compile(
 PART = r"(?:`(?:[^`]|``)+`|\w+)"
 NAME = rf"{PART}(?:\s*\.\s*{PART}){{0,2}}"
 STRING = r"""(?:'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.)*")"""
+BEFORE_NAMES = {"from", "join", "into", "update", "using", "table", "overwrite"}
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 
 
@@ -34,6 +35,19 @@ def with_calls(sql: str, functions: set[str]) -> str:
     for token in TOKENS.finditer(sql):
         bare_call = token[0].lower() in functions and not sql[token.end() :].lstrip().startswith("(")
         written.append(f"{token[0]}()" if bare_call else token[0])
+    return "".join(written)
+
+
+def with_lower_names(sql: str, names: set[str]) -> str:
+    """Return a statement in which these names are in lower case where they name a relation, or a part of its name."""
+    written, before = [], ""
+    for token in TOKENS.finditer(sql):
+        word = token[0]
+        if word.lower() != word and not token["string"] and unquoted(word).lower() in names:
+            dotted = before == "." or sql[token.end() :].lstrip().startswith(".")
+            word = word.lower() if dotted or before.lower() in BEFORE_NAMES else word
+        written.append(word)
+        before = before if word.isspace() else word
     return "".join(written)
 
 
