@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,7 +10,7 @@ import pyarrow as pa
 from tests.warehouse import sql
 from tests.warehouse.catalog import Schema, quoted
 from tests.warehouse.contract import Name, StatementFailed
-from tests.warehouse.registry import NOTHING, rows, statement, strings
+from tests.warehouse.registry import NOTHING, like, rows, statement, strings
 
 if TYPE_CHECKING:
     from tests.warehouse.sessions import WarehouseSession
@@ -94,19 +93,11 @@ def show_catalogs(session: WarehouseSession, _match: re.Match[str]) -> pa.Table:
     return rows([{"catalog": name} for name in session.catalog.catalogs], strings("catalog"))
 
 
-def _like(names: Iterable[str], pattern: str | None) -> list[str]:
-    """Return the names that match the pattern of a SHOW statement (* and |), all if there is none."""
-    if pattern is None:
-        return sorted(names)
-    regex = "|".join(re.escape(part).replace(r"\*", ".*") for part in sql.text(pattern).lower().split("|"))
-    return sorted(name for name in names if re.fullmatch(regex, name))
-
-
 @statement(r"show (?:schemas|databases)(?: (?:in|from) (NAME))?(?: (?:like )?(STRING))?")
 def show_schemas(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     catalog = sql.parts(match[1])[0] if match[1] else session.current_catalog
     names = [*session.catalog.schemas(catalog), "information_schema"]
-    return rows([{"databaseName": name} for name in _like(names, match[2])], strings("databaseName"))
+    return rows([{"databaseName": name} for name in like(names, match[2])], strings("databaseName"))
 
 
 @statement(r"show (tables|views)(?: (?:in|from) (NAME))?(?: (?:like )?(STRING))?")
@@ -114,9 +105,9 @@ def show_relations(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     catalog, schema = session.schema_name(match[2])
     relations = session.catalog.schema(catalog, schema).relations
     only_views = match[1].lower() == "views"
-    names = _like([name for name, relation in relations.items() if relation.is_view or not only_views], match[3])
+    names = like([name for name, relation in relations.items() if relation.is_view or not only_views], match[3])
     found = [(schema, name, False) for name in names]
-    found += [("", name, True) for name in _like(session.temporary_views, match[3])]
+    found += [("", name, True) for name in like(session.temporary_views, match[3])]
     columns = ("namespace", "viewName") if only_views else ("database", "tableName")
     types = pa.schema([(columns[0], pa.string()), (columns[1], pa.string()), ("isTemporary", pa.bool_())])
     return rows([dict(zip(types.names, row, strict=True)) for row in found], types)
@@ -153,7 +144,7 @@ def drop_volume(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
 @statement(r"show volumes(?: (?:in|from) (NAME))?(?: (?:like )?(STRING))?")
 def show_volumes(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     catalog, schema = session.schema_name(match[1])
-    names = _like(session.catalog.schema(catalog, schema).volumes, match[2])
+    names = like(session.catalog.schema(catalog, schema).volumes, match[2])
     schema_ = strings("database", "volume_name")
     return rows([{"database": schema, "volume_name": name} for name in names], schema_)
 

@@ -13,7 +13,7 @@ from tests.warehouse import sql
 from tests.warehouse.catalog import Relation, quoted
 from tests.warehouse.contract import Name, Struct
 from tests.warehouse.delta import type_json, type_name
-from tests.warehouse.registry import rows, statement, strings
+from tests.warehouse.registry import like, rows, statement, strings
 
 if TYPE_CHECKING:
     from tests.warehouse.sessions import WarehouseSession
@@ -47,12 +47,13 @@ def describe(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
 def _details(session: WarehouseSession, name: Name, relation: Relation) -> dict[str, str]:
     properties = ",".join(f"{key}={value}" for key, value in sorted(session.catalog.properties(relation).items()))
     details = {"Catalog": name[0], "Database": name[1], "Table": name[2], "Created Time": relation.created}
+    if comment := session.catalog.comment(relation):
+        details["Comment"] = comment
     if relation.query is not None:
-        return {**details, "Type": "VIEW", "Comment": relation.comment or "", "View Text": relation.query,
-                "Owner": "local", "Table Properties": f"[{properties}]"}  # fmt: skip
-    details |= {"Type": "MANAGED", "Provider": "delta", "Owner": "local"}
-    details |= {"Comment": session.catalog.comment(relation) or "", "Table Properties": f"[{properties}]"}
-    return details
+        details |= {"Type": "VIEW", "View Text": relation.query}
+    else:
+        details |= {"Type": "MANAGED", "Provider": "delta"}
+    return {**details, "Owner": "local", "Table Properties": f"[{properties}]"}
 
 
 def _described_as_json(
@@ -105,6 +106,23 @@ def describe_history(session: WarehouseSession, match: re.Match[str]) -> pa.Tabl
         moment = datetime.fromtimestamp(commit.get("timestamp", 0) / 1000, UTC)
         found.append({**commit, **texts, "timestamp": moment, "userName": "local"})
     return rows([{column: commit.get(column) for column in schema.names} for commit in found], schema)
+
+
+@statement(r"show table extended (?:in|from) (NAME) like (STRING)")
+def show_extended(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
+    catalog, schema = session.schema_name(match[1])
+    found = []
+    for name in like(session.catalog.schema(catalog, schema).relations, match[2]):
+        relation = session.catalog.relation((catalog, schema, name))
+        lines = [f"{key}: {value}" for key, value in _details(session, (catalog, schema, name), relation).items()]
+        lines += ["Schema: root"] + [
+            f" |-- {field['name']}: {type_name(field['type'])} (nullable = {str(field['nullable']).lower()})"
+            for field in session.catalog.struct(relation)["fields"]
+        ]
+        information = "\n".join(lines) + "\n"
+        found.append({"database": schema, "tableName": name, "isTemporary": False, "information": information})
+    schema_ = pa.schema([*strings("database", "tableName"), ("isTemporary", pa.bool_()), ("information", pa.string())])
+    return rows(found, schema_)
 
 
 @statement(r"show columns (?:in|from) (NAME)")

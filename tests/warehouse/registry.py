@@ -45,3 +45,11 @@ def rows(found: Iterable[Mapping[str, Any]], schema: pa.Schema | None = None) ->
 def strings(*names: str) -> pa.Schema:
     """Return the schema of a table of strings."""
     return pa.schema([(name, pa.string()) for name in names])
+
+
+def like(names: Iterable[str], pattern: str | None) -> list[str]:
+    """Return the names that match the pattern of a SHOW statement (* and |), all if there is none."""
+    if pattern is None:
+        return sorted(names)
+    regex = "|".join(re.escape(part).replace(r"\*", ".*") for part in sql.text(pattern).lower().split("|"))
+    return sorted(name for name in names if re.fullmatch(regex, name))

@@ -253,6 +253,8 @@ def test_describe_as_json(ask: Ask, schema: str) -> None:
     types = [column["type"] for column in described["columns"]]
     struct = {"name": "struct", "fields": [{"name": "a", "type": {"name": "int"}}]}
     assert types == [{"name": "int"}, {"name": "array", "element_type": struct}, {"name": "timestamp_ltz"}]
+    (shown,) = ask(f"show table extended in main.{schema} like 't|x*'")
+    assert shown[:3] == (schema, "t", False) and " |-- id: int (nullable = true)\n" in shown[3]
     assert ask("show columns in t") == [("id",), ("s",), ("at",)]
 
 
