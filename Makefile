@@ -6,7 +6,8 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8080
 ACTIVATE := . ./env.sh
 
-.PHONY: help setup run demo ui test test-quick test-deep test-mutations lint format manifest lock upgrade benchmark check-databricks clean
+.PHONY: help setup run demo ui warehouse test test-quick test-deep test-mutations lint format manifest lock upgrade \
+	benchmark check-databricks clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +20,9 @@ demo: setup ## Play the three sample days, one after the other, in a scratch fol
 
 ui: setup ## Start Airflow with its UI (PORT=8080)
 	@$(ACTIVATE); PORT=$(PORT) scripts/ui.sh
+
+warehouse: setup ## Start a local SQL warehouse for DATABASE_TYPE=databricks (WAREHOUSE_PORT=8899)
+	@$(ACTIVATE); exec python -m tests.warehouse --folder data/warehouse --port $(or $(WAREHOUSE_PORT),8899) --print-env
 
 test: setup ## Run every check and test
 	@$(ACTIVATE); scripts/lint.sh && pytest -n 2 --dist loadfile

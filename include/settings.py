@@ -131,7 +131,6 @@ class Settings:
                 "DATABRICKS_TOKEN": self.databricks.token,
                 "DATABRICKS_CLIENT_ID": self.databricks.client_id,
                 "DATABRICKS_CLIENT_SECRET": self.databricks.client_secret,
-                "DATABRICKS_CONNECTION_URI": self.databricks.connection_uri,
                 "DATABRICKS_THREADS": str(self.databricks.threads),
                 "DATABRICKS_LIQUID_CLUSTERING": str(self.databricks.liquid_clustering).lower(),
             }

@@ -53,7 +53,6 @@ def test_databricks_settings_are_read_and_go_to_dbt() -> None:
         "DATABRICKS_TOKEN": "dapi-secret",
         "DATABRICKS_CLIENT_ID": "",
         "DATABRICKS_CLIENT_SECRET": "",
-        "DATABRICKS_CONNECTION_URI": "",
         "DATABRICKS_THREADS": "4",
         "DATABRICKS_LIQUID_CLUSTERING": "false",
     }

@@ -1,0 +1,122 @@
+"""Reading SQL just far enough: without comments, its names, its clauses."""
+
+from __future__ import annotations
+
+import re
+
+TOKENS = re.compile(
+    r"""(?P<string>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.)*")
+    |(?P<name>`(?:[^`]|``)*`)
+    |(?P<comment>--[^\n]*|/\*.*?\*/)
+    |(?P<other>\s+|\w+|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+PART = r"(?:`(?:[^`]|``)+`|\w+)"
+NAME = rf"{PART}(?:\s*\.\s*{PART}){{0,2}}"
+STRING = r"""(?:'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.)*")"""
+BEFORE_NAMES = {"from", "join", "into", "update", "using", "table", "overwrite"}
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
+
+
+def bare(sql: str) -> str:
+    """Return a statement without its comments and without the semicolon at its end."""
+    kept = [" " if token["comment"] else token[0] for token in TOKENS.finditer(sql)]
+    return "".join(kept).strip().removesuffix(";").strip()
+
+
+def code(sql: str) -> str:
+    """Return a statement with its strings emptied, to look for words in."""
+    return "".join("''" if token["string"] else token[0] for token in TOKENS.finditer(sql))
+
+
+def with_calls(sql: str, functions: set[str]) -> str:
+    """Return a statement in which these functions, which may be written without parentheses, have them."""
+    written = []
+    for token in TOKENS.finditer(sql):
+        bare_call = token[0].lower() in functions and not sql[token.end() :].lstrip().startswith("(")
+        written.append(f"{token[0]}()" if bare_call else token[0])
+    return "".join(written)
+
+
+def with_lower_names(sql: str, names: set[str]) -> str:
+    """Return a statement in which these names are in lower case where they name a relation, or a part of its name."""
+    written, before = [], ""
+    for token in TOKENS.finditer(sql):
+        word = token[0]
+        if word.lower() != word and not token["string"] and unquoted(word).lower() in names:
+            dotted = before == "." or sql[token.end() :].lstrip().startswith(".")
+            word = word.lower() if dotted or before.lower() in BEFORE_NAMES else word
+        written.append(word)
+        before = before if word.isspace() else word
+    return "".join(written)
+
+
+def parts(name: str) -> list[str]:
+    """Return the parts of a dotted name in lower case, as names are compared."""
+    return [unquoted(part).lower() for part in re.findall(PART, name)]
+
+
+def unquoted(part: str) -> str:
+    """Return a part of a name without its backticks."""
+    return part[1:-1].replace("``", "`") if part.startswith("`") else part
+
+
+def text(string: str) -> str:
+    """Return what a string literal stands for."""
+    body = re.sub(r"\\(.)", lambda match: ESCAPES.get(match[1], match[1]), string[1:-1], flags=re.DOTALL)
+    return body.replace("''", "'") if string.startswith("'") else body
+
+
+def optional_text(string: str | None) -> str | None:
+    """Return what a string literal stands for; None where there is none, or NULL."""
+    return None if string is None or string.lower() == "null" else text(string)
+
+
+def split(sql: str, separator: str = ",") -> list[str]:
+    """Split at a separator that is in no string, name or parentheses."""
+    found, depth = [""], 0
+    for token in TOKENS.finditer(sql):
+        depth += {"(": 1, "<": 1, ")": -1, ">": -1}.get(token[0], 0)
+        if token[0] == separator and depth == 0:
+            found.append("")
+        else:
+            found[-1] += token[0]
+    return [item.strip() for item in found if item.strip()]
+
+
+def pairs(sql: str) -> dict[str, str]:
+    """Read `'a' = 'b', c.d = 5`, as of TBLPROPERTIES, TAGS and OPTIONS."""
+    found = {}
+    for item in split(sql):
+        key, _, value = item.partition("=")
+        key, value = key.strip(), value.strip()
+        found[text(key) if re.fullmatch(STRING, key) else key] = text(value) if re.fullmatch(STRING, value) else value
+    return found
+
+
+class Reader:
+    """Takes clause after clause from the beginning of a statement."""
+
+    def __init__(self, sql: str) -> None:
+        self.rest = sql.strip()
+
+    def take(self, pattern: str) -> re.Match[str] | None:
+        """Take what matches a pattern, in which a space stands for any white space; None if it doesn't come next."""
+        pattern = pattern.replace(" ", r"\s+")
+        match = re.match(rf"(?:{pattern})(?!\w)\s*", self.rest, re.IGNORECASE | re.DOTALL)
+        if match:
+            self.rest = self.rest[match.end() :]
+        return match
+
+    def parenthesized(self) -> str | None:
+        """Take `(...)` and return what is in it; None if it doesn't come next."""
+        if not self.rest.startswith("("):
+            return None
+        depth = 0
+        for token in TOKENS.finditer(self.rest):
+            depth += {"(": 1, ")": -1}.get(token[0], 0)
+            if depth == 0:
+                inside = self.rest[1 : token.start()]
+                self.rest = self.rest[token.end() :].lstrip()
+                return inside
+        return None
