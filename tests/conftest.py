@@ -97,4 +97,4 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWarehou
     warehouse = LocalWarehouse(tmp_path_factory.mktemp("warehouse"))
     warehouse.start()
     yield warehouse
-    warehouse.kill()
+    warehouse.end()

@@ -16,7 +16,6 @@ from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 from tests.warehouse import files_api, workspace_api
 from tests.warehouse.catalog import Catalog
-from tests.warehouse.faults import Faults
 from tests.warehouse.transport import ThriftService
 
 log = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ class WarehouseServer(ThreadingHTTPServer):
     ) -> None:
         super().__init__(("127.0.0.1", port), _RequestHandler)
         self.service, self.catalog, self.credentials, self.http_path = service, catalog, credentials, http_path
-        self.faults = Faults()
+        self.faults = service.faults
         self.uploads = files_api.Uploads(catalog.folder / "uploads")
 
     @property

@@ -16,7 +16,7 @@ from databricks.sdk import WorkspaceClient
 from databricks.sql.client import Connection
 
 ROOT = Path(__file__).parents[2]
-CLIENT_ID, CLIENT_SECRET = "the-service-principal", "its-secret"
+CLIENT_ID, CLIENT_SECRET = "the-service-principal", "dose-its-secret"
 
 
 @dataclass
@@ -31,9 +31,10 @@ class WarehouseProcess:
     _process: subprocess.Popen[str] | None = field(init=False, default=None)
 
     def start(self) -> WarehouseProcess:
-        """Start it, again on the port of the first time. Raises RuntimeError with what it said if it ends at once."""
+        """Start it, again with port and token of before. Raises RuntimeError with its words if it ends at once."""
         arguments = ["--folder", self.folder, "--port", self.host.rpartition(":")[2] or 0, "--catalog", self.catalog]
         arguments += ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]
+        arguments += ["--token", self.token] if self.token else []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.warehouse", *map(str, arguments)],
             cwd=ROOT,

@@ -15,6 +15,7 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
 from tests.warehouse.contract import Session, StatementFailed, Warehouse
+from tests.warehouse.faults import Faults
 
 PROTOCOL = ttypes.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V7
 SUCCESS = ttypes.TStatus(ttypes.TStatusCode.SUCCESS_STATUS)
@@ -63,6 +64,7 @@ class ThriftService:
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
+        self.faults = Faults()
         self.sessions: dict[bytes, Session] = {}
         self.operations: dict[bytes, _Operation] = {}
         self.processor = TCLIService.Processor(self)
@@ -98,7 +100,7 @@ class ThriftService:
         session = self.sessions.get(request.sessionHandle.sessionId.guid)
         if session is None:
             return ttypes.TExecuteStatementResp(status=_invalid("SessionHandle"))
-        operation = _executed(session, request)
+        operation = self._executed(session, request)
         handle = _handle()
         answer = ttypes.TExecuteStatementResp(
             status=SUCCESS,
@@ -148,16 +150,16 @@ class ThriftService:
         self.operations.pop(request.operationHandle.operationId.guid, None)
         return ttypes.TCancelOperationResp(status=SUCCESS)
 
-
-def _executed(session: Session, request: ttypes.TExecuteStatementReq) -> _Operation:
-    try:
-        if request.parameters:
-            raise StatementFailed("UNSUPPORTED_FEATURE.LOCAL_WAREHOUSE", "no parameters are bound here", "0A000")
-        return _Operation(session.execute(request.statement))
-    except StatementFailed as error:
-        return _Operation(error=error)
-    except Exception as error:
-        return _Operation(error=StatementFailed("INTERNAL_ERROR", f"{type(error).__name__}: {error}", "XX000"))
+    def _executed(self, session: Session, request: ttypes.TExecuteStatementReq) -> _Operation:
+        try:
+            self.faults.reject(request.statement)
+            if request.parameters:
+                raise StatementFailed("UNSUPPORTED_FEATURE.LOCAL_WAREHOUSE", "no parameters are bound here", "0A000")
+            return _Operation(session.execute(request.statement))
+        except StatementFailed as error:
+            return _Operation(error=error)
+        except Exception as error:
+            return _Operation(error=StatementFailed("INTERNAL_ERROR", f"{type(error).__name__}: {error}", "XX000"))
 
 
 def _handle() -> ttypes.THandleIdentifier:
