@@ -159,6 +159,7 @@ def _set_query(session: WarehouseSession, relation: Relation, query: str, column
             field["name"] = sql.unquoted(match[1])
             field["metadata"] = {"comment": sql.text(match[2])} if match[2] else {}
     relation.struct = struct
+    session.warehouse.require_viewable(relation.query)
 
 
 @statement(r"alter view (NAME) as (.*)")
