@@ -25,8 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with lock(options.folder / "warehouse.lock", "serving this warehouse"):
             _serve(options)
-    except Locked as error:
-        print(f"{error}", file=sys.stderr)
+    except (Locked, OSError) as error:  # OSError: the port is taken, or the folder can't be written
+        print(error, file=sys.stderr)
         return 1
     return 0
 

@@ -82,11 +82,12 @@ class DeltaTable:
 
     def history(self) -> list[Action]:
         """Return each commit's commitInfo with its `version`, the latest first."""
-        commits = []
-        for version in range(self.snapshot().version, -1, -1):
-            info = next((action["commitInfo"] for action in self.actions(version) if "commitInfo" in action), {})
-            commits.append({**info, "version": version})
-        return commits
+        return [self.commit_info(version) for version in range(self.snapshot().version, -1, -1)]
+
+    def commit_info(self, version: int) -> Action:
+        """Return who did what in a commit, with its `version`."""
+        info = next((action["commitInfo"] for action in self.actions(version) if "commitInfo" in action), {})
+        return {**info, "version": version}
 
     def version_at(self, milliseconds: int) -> int:
         """Return the latest version not after a time. Raises StatementFailed if the table is younger."""

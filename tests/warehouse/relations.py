@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,58 +21,83 @@ if TYPE_CHECKING:
 # --- tables and views ------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class _Clauses:
+    """What follows the name (and the columns) in CREATE TABLE."""
+
+    comment: str | None = None
+    properties: dict[str, str] = field(default_factory=dict)
+    partitioned_by: list[str] = field(default_factory=list)
+    query: str | None = None
+
+    @staticmethod
+    def read(reader: sql.Reader, written: str) -> _Clauses:
+        """Read all that is left. Raises StatementFailed on what isn't known."""
+        clauses = _Clauses()
+        while reader.rest:
+            if clause := reader.take(r"using (\w+)"):
+                if clause[1].lower() != "delta":
+                    raise unsupported("only Delta tables are kept", written)
+            elif clause := reader.take(rf"comment ({sql.STRING})"):
+                clauses.comment = sql.text(clause[1])
+            elif reader.take("tblproperties"):
+                clauses.properties |= sql.pairs(reader.parenthesized() or "")
+            elif reader.take("partitioned by"):
+                clauses.partitioned_by = [sql.unquoted(part) for part in sql.split(reader.parenthesized() or "")]
+            elif reader.take("cluster by"):
+                keys = [[sql.unquoted(part)] for part in sql.split(reader.parenthesized() or "")]
+                clauses.properties["clusteringColumns"] = json.dumps(keys)
+            elif reader.take("as"):
+                clauses.query, reader.rest = reader.rest, ""
+            else:
+                raise unsupported(f"unknown clause in CREATE TABLE: {reader.rest[:40]}", written)
+        return clauses
+
+
 @statement(r"create (or replace )?table (if not exists )?(NAME)\s*(.*)")
 def create_table(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     name, reader = session.name(match[3]), sql.Reader(match[4])
-    existing = session.catalog.find(name)
-    session.catalog.schema(*name[:2])
+    existing = _replaceable(session, name, match, view=False)
     if existing and match[2]:
         return NOTHING
-    if existing and (not match[1] or existing.is_view):
-        message = f"Cannot create table or view {quoted(*name)} because it already exists."
-        raise StatementFailed("TABLE_OR_VIEW_ALREADY_EXISTS", message, "42P07")
     columns, keys = _without_keys(session, reader.parenthesized())
-    comment, properties, partitioned_by, query = None, {}, [], None
-    while reader.rest:
-        if clause := reader.take(r"using (\w+)"):
-            if clause[1].lower() != "delta":
-                raise unsupported("only Delta tables are kept", match[0])
-        elif clause := reader.take(rf"comment ({sql.STRING})"):
-            comment = sql.text(clause[1])
-        elif reader.take("tblproperties"):
-            properties |= sql.pairs(reader.parenthesized() or "")
-        elif reader.take("partitioned by"):
-            partitioned_by = [sql.unquoted(column) for column in sql.split(reader.parenthesized() or "")]
-        elif reader.take("cluster by"):
-            properties["clusteringColumns"] = json.dumps([[c] for c in sql.split(reader.parenthesized() or "")])
-        elif reader.take("as"):
-            query, reader.rest = reader.rest, ""
-        else:
-            raise unsupported(f"unknown clause in CREATE TABLE: {reader.rest[:40]}", match[0])
+    clauses = _Clauses.read(reader, match[0])
+    if (columns is None) == (clauses.query is None) or (columns and clauses.partitioned_by):
+        raise unsupported("CREATE TABLE takes columns, or AS with PARTITIONED BY or without", match[0])
     scratch = session.catalog.new_table()
-    if query is not None and columns is None:
-        session.engine.write(session.resolved(query), session.context, scratch.location, partitioned_by)
-    elif query is None and columns is not None:
-        if partitioned_by:
-            raise unsupported("PARTITIONED BY without AS", match[0])
-        session.engine.declare(columns, session.context, scratch.location)
+    if clauses.query is not None:
+        query = session.resolved(clauses.query)
+        session.engine.write(query, session.context, scratch.location, clauses.partitioned_by)
     else:
-        raise unsupported("CREATE TABLE with columns or with AS, not both or neither", match[0])
+        session.engine.declare(columns or "", session.context, scratch.location)
     struct = scratch.snapshot().struct
-    if query is not None:  # a query's columns may be NULL, whatever the engine has found out about its rows
-        for field in struct["fields"]:
-            field["nullable"] = True
-    configuration = {**scratch.snapshot().metadata["configuration"], **KEEP_LOG, **properties}
-    changes = {"description": comment, "configuration": configuration, "schemaString": json.dumps(struct)}
+    if clauses.query is not None:  # a query's columns may be NULL, whatever the engine has found out about its rows
+        for column in struct["fields"]:
+            column["nullable"] = True
+    configuration = {**scratch.snapshot().metadata["configuration"], **KEEP_LOG, **clauses.properties}
+    changes = {"description": clauses.comment, "configuration": configuration, "schemaString": json.dumps(struct)}
     table = session.catalog.table(existing) if existing else session.catalog.new_table()
-    operation = f"{'CREATE OR REPLACE' if match[1] else 'CREATE'} TABLE{' AS SELECT' if query is not None else ''}"
+    operation = f"{'CREATE OR REPLACE' if match[1] else 'CREATE'} TABLE{' AS SELECT' if clauses.query else ''}"
     table.take_over(scratch, operation, changes)
     relation = Relation(location=table.location.name, keys=keys)
     session.catalog.put(name, relation)
     if not existing:
         session.warehouse.attach(name, relation)
     session.catalog.sweep()
-    return rows([{"num_affected_rows": 0, "num_inserted_rows": 0}]) if query is not None else NOTHING
+    return NOTHING
+
+
+def _replaceable(session: WarehouseSession, name: Name, match: re.Match[str], *, view: bool) -> Relation | None:
+    """Return the relation that CREATE [OR REPLACE] ... [IF NOT EXISTS] (groups 1 and 2) finds under its name.
+
+    Raises StatementFailed if it must not be there, or is of another kind, or the schema is missing.
+    """
+    session.catalog.schema(*name[:2])
+    existing = session.catalog.find(name)
+    if existing and not match[2] and (not match[1] or existing.is_view != view):
+        message = f"Cannot create table or view {quoted(*name)} because it already exists."
+        raise StatementFailed("TABLE_OR_VIEW_ALREADY_EXISTS", message, "42P07")
+    return existing
 
 
 def _without_keys(session: WarehouseSession, columns: str | None) -> tuple[str | None, dict[str, dict[str, Any]]]:
@@ -122,13 +148,8 @@ def create_temporary_view(session: WarehouseSession, match: re.Match[str]) -> pa
 @statement(r"create (or replace )?view (if not exists )?(NAME)\s*(.*)")
 def create_view(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     name, reader = session.name(match[3]), sql.Reader(match[4])
-    existing = session.catalog.find(name)
-    session.catalog.schema(*name[:2])
-    if existing and match[2]:
+    if _replaceable(session, name, match, view=True) and match[2]:
         return NOTHING
-    if existing and (not match[1] or not existing.is_view):
-        message = f"Cannot create table or view {quoted(*name)} because it already exists."
-        raise StatementFailed("TABLE_OR_VIEW_ALREADY_EXISTS", message, "42P07")
     relation = Relation()
     columns = sql.split(reader.parenthesized() or "")
     while not reader.take("as"):
@@ -154,11 +175,12 @@ def _set_query(session: WarehouseSession, relation: Relation, query: str, column
             raise StatementFailed("CREATE_VIEW_COLUMN_ARITY_MISMATCH", message, "21S01")
         names = ", ".join(match[1] for match in named if match)
         relation.query = f"select * from ({relation.query}) as named ({names})"
-        for field, match in zip(struct["fields"], named, strict=True):
+        for column, match in zip(struct["fields"], named, strict=True):
             assert match
-            field["name"] = sql.unquoted(match[1])
-            field["metadata"] = {"comment": sql.text(match[2])} if match[2] else {}
+            column["name"] = sql.unquoted(match[1])
+            column["metadata"] = {"comment": sql.text(match[2])} if match[2] else {}
     relation.struct = struct
+    session.warehouse.require_viewable(relation.query)
 
 
 @statement(r"alter view (NAME) as (.*)")
@@ -213,11 +235,11 @@ def change_struct(session: WarehouseSession, relation: Relation, operation: str,
 
 def column_of(struct: Struct, written: str) -> dict[str, Any]:
     """Return a column's field. Raises StatementFailed if there is none of that name."""
-    for field in struct["fields"]:
-        if field["name"].lower() == sql.unquoted(written.strip()).lower():
-            found: dict[str, Any] = field
+    for column in struct["fields"]:
+        if column["name"].lower() == sql.unquoted(written.strip()).lower():
+            found: dict[str, Any] = column
             return found
-    names = ", ".join(quoted(field["name"]) for field in struct["fields"])
+    names = ", ".join(quoted(column["name"]) for column in struct["fields"])
     message = f"A column with name {written} cannot be resolved. Did you mean one of: {names}?"
     raise StatementFailed("UNRESOLVED_COLUMN.WITH_SUGGESTION", message, "42703")
 
@@ -307,12 +329,12 @@ def add_columns(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     struct = session.catalog.struct(relation)
     scratch = session.catalog.new_table()
     session.engine.declare(sql.Reader(match[2]).parenthesized() or match[2], session.context, scratch.location)
-    held = {field["name"].lower() for field in struct["fields"]}
-    for field in scratch.snapshot().struct["fields"]:
-        if field["name"].lower() in held or not field["nullable"]:
-            message = f"Column {field['name']} exists already, or is NOT NULL, which an added column can't be."
+    held = {column["name"].lower() for column in struct["fields"]}
+    for column in scratch.snapshot().struct["fields"]:
+        if column["name"].lower() in held or not column["nullable"]:
+            message = f"Column {column['name']} exists already, or is NOT NULL, which an added column can't be."
             raise StatementFailed("FIELD_ALREADY_EXISTS", message, "42710")
-        struct["fields"].append(field)
+        struct["fields"].append(column)
     change_struct(session, relation, "ADD COLUMNS", struct)
     session.catalog.sweep()
     return NOTHING

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.warehouse.registry import HANDLERS, rows, unsupported
 ANSWERED = (containers, relations, descriptions)  # importing them fills HANDLERS
 EMPTY_SCHEMA = "nowhere"
 NOWHERE = Context("nowhere", "default")
+PROBE = (NOWHERE.catalog, NOWHERE.schema, "probe")
 QUERY = re.compile(r"(select|with|values|table|from|explain)\b|\(", re.IGNORECASE)
 CHANGE = re.compile(
     rf"(?P<verb>insert (?:into|overwrite)(?: table)?|merge into|delete from|update) (?P<name>{sql.NAME})".replace(
@@ -31,7 +33,11 @@ CHANGE = re.compile(
     ),
     re.IGNORECASE,
 )
-KNOWN_WORDS = {"alter", "comment", "create", "desc", "describe", "drop", "merge", "set", "show", "use"}
+KNOWN = re.compile(
+    r"(alter|analyze|cache|call|comment|copy|create|delete|desc|describe|drop|execute|get|grant|insert|kill|list|merge"
+    r"|optimize|put|refresh|remove|reset|restore|revoke|set|show|truncate|uncache|undrop|update|use|vacuum)\b",
+    re.IGNORECASE,
+)
 PATH = re.compile(r"\b(parquet|json|text|csv|delta)\s*\.\s*`([^`]+)`", re.IGNORECASE)
 READ_FILES = re.compile(
     r"\bread_files\s*\(\s*'([^']+)'\s*(?:,\s*format\s*=>\s*'(parquet|json|text|csv)'\s*)?\)", re.IGNORECASE
@@ -45,6 +51,7 @@ class LocalWarehouse:
         self.catalog, self.engine = catalog, engine
         self.lock = catalog.lock
         self.broken_views: list[Name] = []
+        self._log_lock = threading.Lock()
         self._log = (catalog.folder / "statements.jsonl").open("a", encoding="utf-8")
         self.attach_all()
 
@@ -79,15 +86,50 @@ class LocalWarehouse:
         relation = self.catalog.find(name)
         try:
             if relation and relation.query is not None:
-                self.engine.attach_view(name, relation.query)
+                self.engine.attach_view(name, self.resolved(relation.query))
         except StatementFailed:
             return False
         return True
 
+    def resolved(self, text: str, temporary_views: Iterable[str] = ()) -> str:
+        """Return a statement as the engine takes it, with paths of volumes leading to the server's folders.
+
+        Raises StatementFailed if there is nothing at a path: Sail would read it as a relation without columns.
+        """
+        text = sql.with_calls(text, {"current_timestamp", "current_date"})
+        text = sql.with_lower_names(text, {*self.catalog.names(), *temporary_views})
+        text = READ_FILES.sub(lambda match: f"{match[2] or 'parquet'}.`{match[1]}`", text)
+        return PATH.sub(lambda match: f"{match[1]}.`{self._path(match[2])}`", text)
+
+    def _path(self, path: str) -> Path:
+        match = re.fullmatch(r"(?:dbfs:)?/Volumes/([^/]+)/([^/]+)/([^/]+)(/.*)?", path)
+        if match is None:
+            raise unsupported("only paths in volumes (/Volumes/<catalog>/<schema>/<volume>/...) are read", path)
+        folder = self.catalog.volumes_folder.joinpath(*(part.lower() for part in match.groups()[:3]))
+        inner = (match[4] or "").strip("/")
+        if ".." in inner.split("/") or not (any(folder.glob(inner)) if inner else folder.exists()):
+            raise StatementFailed("PATH_NOT_FOUND", f"Path does not exist: {path}.", "42K03")
+        return folder / inner
+
+    def require_viewable(self, query: str) -> None:
+        """Raise StatementFailed if a view can't be made of a query that is good in itself.
+
+        Sail keeps a view's text without the backticks in it, so that names that need them, and paths, are lost.
+        """
+        self.engine.attach_view(PROBE, self.resolved(query))
+        try:
+            self.engine.struct(f"select * from {quoted(*PROBE)}", NOWHERE)
+        except StatementFailed as error:
+            raise unsupported("Sail makes no view with names that need backticks, or over a path", query) from error
+        finally:
+            self.engine.detach(PROBE, view=True)
+
     def log(self, **entry: Any) -> None:
         """Add a line to the log of statements."""
-        self._log.write(json.dumps({"time": datetime.now(UTC).isoformat(), **entry}) + "\n")
-        self._log.flush()
+        line = json.dumps({"time": datetime.now(UTC).isoformat(), **entry}) + "\n"
+        with self._log_lock:
+            self._log.write(line)
+            self._log.flush()
 
 
 class WarehouseSession:
@@ -124,9 +166,9 @@ class WarehouseSession:
         for pattern, handler in HANDLERS:
             if match := pattern.fullmatch(bare):
                 return handler(self, match)
-        word = (bare.split() or ["end of input"])[0]
-        if word.lower() in KNOWN_WORDS:
+        if KNOWN.match(bare):
             raise unsupported("the local warehouse does not know this statement", bare)
+        word = (bare.split() or ["end of input"])[0]
         message = f"Syntax error at or near '{word}': the local warehouse knows no such statement."
         raise StatementFailed("PARSE_SYNTAX_ERROR", message, "42601", bare)
 
@@ -149,9 +191,8 @@ class WarehouseSession:
         table = self.catalog.table(self.catalog.relation(self.name(change["name"]), kind="table"))
         before = table.snapshot().version
         self.engine.run(self.resolved(text), self.context)
-        metrics: dict[str, int] = {}
-        if table.snapshot().version > before:
-            metrics = table.history()[0].get("operationMetrics", {})
+        after = table.snapshot().version
+        metrics = table.commit_info(after).get("operationMetrics", {}) if after > before else {}
         verb = change["verb"].split()[0].lower()
         counts = {
             "insert": {"inserted": "numOutputRows"},
@@ -180,30 +221,13 @@ class WarehouseSession:
         return full[0], full[1]
 
     def resolved(self, text: str) -> str:
-        """Write a statement as the engine takes it, with paths of volumes leading to the server's folders.
-
-        Raises StatementFailed if there is nothing at a path: Sail would read it as a relation without columns.
-        """
-        text = sql.with_calls(text, {"current_timestamp", "current_date"})
-        text = sql.with_lower_names(text, self.catalog.names() | self.temporary_views.keys())
-        text = READ_FILES.sub(lambda match: f"{match[2] or 'parquet'}.`{match[1]}`", text)
-        return PATH.sub(lambda match: f"{match[1]}.`{self._path(match[2])}`", text)
-
-    def _path(self, path: str) -> Path:
-        match = re.fullmatch(r"(?:dbfs:)?/Volumes/([^/]+)/([^/]+)/([^/]+)(/.*)?", path)
-        if match is None:
-            raise unsupported("only paths in volumes (/Volumes/<catalog>/<schema>/<volume>/...) are read", path)
-        folder = self.catalog.volumes_folder.joinpath(*(part.lower() for part in match.groups()[:3]))
-        inner = (match[4] or "").strip("/")
-        if ".." in inner.split("/") or not (any(folder.glob(inner)) if inner else folder.exists()):
-            raise StatementFailed("PATH_NOT_FOUND", f"Path does not exist: {path}.", "42K03")
-        return folder / inner
+        """Return a statement as the engine takes it. Raises StatementFailed if there is nothing at a path in it."""
+        return self.warehouse.resolved(text, self.temporary_views)
 
     def complete(self, query: str) -> tuple[str, Struct]:
         """Return a query with complete names, for a view, and the type of its rows."""
-        query = self.resolved(query)
         try:
-            return query, self.engine.struct(query, NOWHERE)
+            return query, self.engine.struct(self.resolved(query), NOWHERE)
         except StatementFailed as error:
             if error.sqlstate != "42P01":
                 raise
@@ -216,4 +240,4 @@ class WarehouseSession:
             return match[1] + quoted(*self.name(match[2]))
 
         query = re.sub(rf"(\b(?:from|join)\s+)({sql.NAME})", completed, query, flags=re.IGNORECASE)
-        return query, self.engine.struct(query, NOWHERE)
+        return query, self.engine.struct(self.resolved(query), NOWHERE)

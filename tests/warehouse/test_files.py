@@ -136,9 +136,12 @@ def test_sql_reads_volumes(client: WorkspaceClient, volume: str, ask: Ask) -> No
     assert ask("select * from kept order by id") == [(1, "a"), (2, "b")]
 
 
-def test_sql_refuses_what_is_not_there_or_not_in_a_volume(volume: str, ask: Ask) -> None:
+def test_sql_refuses_what_is_not_there_or_not_in_a_volume(client: WorkspaceClient, volume: str, ask: Ask) -> None:
+    client.files.upload(f"{volume}/file.txt", io.BytesIO(b"x"))
     for path in (f"{volume}/nothing.parquet", f"{volume}/../x", f"{volume}/*.parquet", f"{volume}_2"):
         with pytest.raises(ServerOperationError, match="PATH_NOT_FOUND"):
             ask(f"select * from parquet.`{path}`")
+    with pytest.raises(ServerOperationError, match="Sail makes no view"):
+        ask(f"create view v as select * from text.`{volume}`")
     with pytest.raises(ServerOperationError, match="only paths in volumes"):
         ask("select * from text.`/etc/passwd`")

@@ -123,6 +123,7 @@ def test_views(ask: Ask, schema: str) -> None:
     rejected(ask, f"create or replace view {schema}.v as select * from nothing_here", "TABLE_OR_VIEW_NOT_FOUND")
     rejected(ask, f"drop table {schema}.v", "WRONG_COMMAND_FOR_OBJECT_TYPE")
     rejected(ask, f"create or replace table {schema}.v as select 1 as a", "TABLE_OR_VIEW_ALREADY_EXISTS")
+    rejected(ask, "create view x as select 1 as `a b`", "UNSUPPORTED_FEATURE.LOCAL_WAREHOUSE")
     ask(f"drop view {schema}.v")
     ask(f"drop view if exists {schema}.v")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import requests
@@ -163,6 +164,13 @@ def test_every_statement_is_logged(warehouse: WarehouseProcess, ask: Ask) -> Non
     assert good["seconds"] < 5
     assert bad["outcome"].startswith("[") and "SQLSTATE" in bad["outcome"]
     assert good["session"] == bad["session"]
+
+
+def test_a_port_that_is_taken_is_named(warehouse: WarehouseProcess, tmp_path: Path) -> None:
+    other = WarehouseProcess(tmp_path / "other")
+    other.host = warehouse.host
+    with pytest.raises(RuntimeError, match="Address already in use"):
+        other.start()
 
 
 def test_a_second_server_on_a_folder_is_refused(warehouse: WarehouseProcess) -> None:
