@@ -34,11 +34,8 @@ pytestmark = pytest.mark.slow
 
 MOMENTS = {
     "between ledger and upload": r"^rename .*/ledger\.jsonl$",
-    "in a source table": r"^sql create or replace table .*src_account",
     "inside a snapshot": r"^sql done merge into .*snap_customer",
-    "between snapshots and intermediate": r"^sql (?!done).*merge into .*int_account_with_customer` as DBT_INTERNAL",
     "between a merge and its delete": r"^sql merge into .*account_summary` as held",
-    "while the exports are written": r"^rename .*/\.staging/.*/account_summary\.parquet$",
     "between the published tables": r"^sql create or replace table .*\.`customer_profile`",
     "before the delivery is closed": r"^rename .*/ledger\.jsonl$",
 }
@@ -96,19 +93,29 @@ def test_a_wrong_setting_is_an_error_that_names_it(settings: Settings, wrong: di
     assert Ledger.load(settings.landing_path).entries == ()
 
 
-def test_a_service_principal_delivers_and_a_warehouse_that_is_still_starting_is_waited_for(
+def test_a_service_principal_delivers_to_a_warehouse_that_is_still_starting_and_again_changes_nothing(
     warehouse: LocalWarehouse, tmp_path: Path, on_duckdb: dict[int, dict[str, Any]]
 ) -> None:
     settings = warehouse.settings(tmp_path / "live", **PRINCIPAL)
 
+    def versions() -> list[Any]:
+        tables = (f"{SCHEMA}_snapshots.snap_account", f"{SCHEMA}_marts.account_summary", f"{SCHEMA}.customer_profile")
+        return [warehouse.execute(f"describe history lending.{table} limit 1")[0][0] for table in tables]
+
     with warehouse.faults({"status": 503, "times": 1, "retry_after": 1, "path": "/sql"}):
         play(settings, 5, "first")
+    assert made_by(settings) == on_duckdb[5]
 
+    before = versions()
+    play(settings, 5, "again")
+    assert versions() == before
+
+    deliver(settings, logical_date=day(5), run_id="refresh", full_refresh=True)
     assert made_by(settings) == on_duckdb[5]
 
 
 def test_a_warehouse_that_is_not_there_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.warehouse.databricks.REACH_SECONDS", 2)
+    monkeypatch.setattr("include.warehouse.databricks.REACH_SECONDS", 1)
     assert settings.databricks is not None
     settings = replace(settings, databricks=replace(settings.databricks, host=f"http://127.0.0.1:{free_port()}"))
 
@@ -165,23 +172,6 @@ def _play_to_the_end_or_an_error(settings: Settings) -> None:
         assert settings.databricks.token not in str(error)
 
 
-def test_a_delivery_again_changes_nothing(
-    settings: Settings, warehouse: LocalWarehouse, on_duckdb: dict[int, dict[str, Any]]
-) -> None:
-    play(settings, 5, "first")
-
-    def versions() -> list[Any]:
-        tables = (f"{SCHEMA}_snapshots.snap_account", f"{SCHEMA}_marts.account_summary", f"{SCHEMA}.customer_profile")
-        return [warehouse.execute(f"describe history lending.{table} limit 1")[0][0] for table in tables]
-
-    before = versions()
-    play(settings, 5, "again")
-    assert versions() == before
-
-    deliver(settings, logical_date=day(5), run_id="refresh", full_refresh=True)
-    assert made_by(settings) == on_duckdb[5]
-
-
 def test_large_tables_are_clustered_by_their_keys_where_it_is_asked_for(
     warehouse: LocalWarehouse, tmp_path: Path, on_duckdb: dict[int, dict[str, Any]]
 ) -> None:
@@ -200,7 +190,7 @@ def test_large_tables_are_clustered_by_their_keys_where_it_is_asked_for(
     assert made_by(settings) == on_duckdb[5]
 
 
-def test_a_correction_takes_back_what_an_unfinished_delivery_had_done_and_a_rebuild_makes_the_same(
+def test_a_correction_takes_back_what_an_unfinished_delivery_had_done(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def correct(settings: Settings) -> dict[str, Any]:
@@ -213,28 +203,21 @@ def test_a_correction_takes_back_what_an_unfinished_delivery_had_done_and_a_rebu
         deliver(settings, logical_date=day(6), run_id="corrected")
         return made_by(settings)
 
-    corrected = correct(settings)
-    assert corrected == correct(settings_in(tmp_path / "duckdb"))
-
-    rebuild(settings)
-    assert made_by(settings) == corrected
+    assert correct(settings) == correct(settings_in(tmp_path / "duckdb"))
 
 
-def test_a_history_of_duckdb_is_carried_over(warehouse: LocalWarehouse, tmp_path: Path) -> None:
-    before = settings_in(tmp_path / "live")
-    for number in (5, 6):
-        play(before, number, f"day_{number}")
+def test_a_history_of_duckdb_is_carried_over(
+    warehouse: LocalWarehouse, tmp_path: Path, on_duckdb: dict[int, dict[str, Any]]
+) -> None:
+    play(settings_in(tmp_path / "live"), 5, "first")
     settings = warehouse.settings(tmp_path / "live")
     with pytest.raises(IngestionError, match="but the warehouse has no history of them"):
-        play(settings, 7, "too early")
+        play(settings, 6, "too early")
 
     rebuild(settings)
-    play(settings, 7, "day_7")
-    play(before, 7, "day_7 on duckdb")
+    play(settings, 6, "second")
 
-    kept = ("snap_customer", "snap_account", "account_summary", "customer_profile")
-    ours, others = (read_tables(of, without=("dbt_scd_id",)) for of in (settings, before))
-    assert {table: ours[table] for table in kept} == {table: others[table] for table in kept}
+    assert made_by(settings) == on_duckdb[6]
 
 
 def test_everything_that_is_needed_is_proved(

@@ -143,6 +143,6 @@ def test_tables_equal_the_reference_after_every_delivery(data: st.DataObject) ->
 def test_both_engines_make_the_same_rows_of_the_same_types(warehouse: LocalWarehouse, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory(prefix="lc_generated.") as folder:
         engines = settings_in(Path(folder, "duckdb")), warehouse.settings(Path(folder, "databricks"))
-        Play(*engines).to_the_end(data, deliveries=3)
+        Play(*engines).to_the_end(data, deliveries=2)
 
         assert read_types(engines[1]) == read_types(engines[0])
