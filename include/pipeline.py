@@ -6,6 +6,7 @@ ingest_delivery -> dbt (Cosmos in the DAG, build() here) -> export -> publish ->
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,9 +110,14 @@ def ingest_delivery(
         _note_ingestion(settings, run_id, outcome, message, logical_date, delivered_at, full_refresh)
 
 
-def build(settings: Settings, *, run_id: str, full_refresh: bool = False) -> None:
-    """Run dbt over the current delivery. Raises DeliveryFailed naming the nodes that failed."""
-    args = [*BUILD, "--quiet", *(["--full-refresh"] if full_refresh else [])]
+def build(settings: Settings, *, run_id: str, full_refresh: bool = False, select: Sequence[str] = ()) -> None:
+    """Run dbt over the current delivery, or over what `select` names. Raises DeliveryFailed naming what failed."""
+    args = [
+        *BUILD,
+        "--quiet",
+        *(["--full-refresh"] if full_refresh else []),
+        *(["--select", *select] if select else []),
+    ]
     result = dbt_project.run_dbt(settings, args, run_id=run_id)
     if not result.success:
         failed = [_explain(node) for node in result.result if node.status in ("error", "fail")]

@@ -184,7 +184,7 @@ class DatabricksWarehouse:
                 _connection_uri=self.settings.connection_uri,
             )
         try:
-            with connection.cursor() as cursor:
+            with connection.cursor(arraysize=BATCH_ROWS) as cursor:
                 yield cursor
         finally:
             connection.close()

@@ -116,12 +116,17 @@ def test_each_statement_names_its_run_and_node(days: Days) -> None:
 
     assert runs <= {comment["run"] for comment in named}
     assert {"snap_account", "account_summary", "stg_customer_checked"} <= {comment.get("node") for comment in named}
-    assert [statement for statement, comment in zip(days.statements, comments, strict=True) if not comment] == []
+    without = [statement for statement, comment in zip(days.statements, comments, strict=True) if not comment]
+    assert {statement.split(" values")[0] for statement in without} == {  # dbt-databricks leaves it out at seeds
+        f"insert overwrite `lending`.`{SCHEMA}_marts`.`interest_rate_tier`"
+    }
 
 
-def test_the_kinds_of_statements_are_those_that_are_known(days: Days) -> None:
+def test_the_kinds_of_statements_that_dbt_sends_are_those_that_are_known(days: Days) -> None:
     """A new version of dbt-databricks that sends others is to be looked at: does the real Databricks take them so?"""
-    assert kinds(days.statements) == STATEMENTS.read_text().splitlines()
+    sent_by_dbt = [statement for statement in days.statements if f'"target": "{days.settings.dbt_target}"' in statement]
+
+    assert kinds(sent_by_dbt) == STATEMENTS.read_text(encoding="utf-8").splitlines()
 
 
 def kinds(statements: list[str]) -> list[str]:
