@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FILES = "/api/2.0/fs/files"
 DIRECTORIES = "/api/2.0/fs/directories"
+DOWNLOAD_URL = "/api/2.0/fs/create-download-url"
 PRESIGNED = "/presigned"
 PAGE = 1000
 
@@ -77,7 +78,7 @@ def answer(request: _RequestHandler) -> None:
         body = json.loads(request.body())
         url = _presigned(request, body["path"], abort=body["session_token"])
         request.send_json({"abort_upload_url": {"url": url, "headers": []}})
-    elif path == "/api/2.0/fs/create-download-url":
+    elif path == DOWNLOAD_URL:
         file = _local(request, request.query["path"])
         _require(file.is_file(), file)
         request.send_json({"url": _presigned(request, request.query["path"]), "headers": []})
@@ -114,7 +115,10 @@ def _require(there: bool, path: Path) -> None:
 
 
 def _local(request: _RequestHandler, path: str) -> Path:
-    """Return where a volume's path is on this machine. Raises HttpError if it is in no volume."""
+    """Return where a volume's path is on this machine.
+
+    Raises HttpError if it is in no volume, or if who asks lacks the right to read or write there.
+    """
     parts = PurePosixPath(path).parts
     if len(parts) < 5 or parts[1] != "Volumes" or ".." in parts:
         raise _error(HTTPStatus.BAD_REQUEST, "INVALID_PARAMETER_VALUE", f"Invalid path: {path}")
@@ -126,6 +130,8 @@ def _local(request: _RequestHandler, path: str) -> Path:
     if not known:
         message = f"Volume '{catalog}.{schema}.{volume}' does not exist."
         raise _error(HTTPStatus.NOT_FOUND, "VOLUME_DOES_NOT_EXIST", message)
+    reads = request.command in ("GET", "HEAD") or request.url_path == DOWNLOAD_URL
+    request.require("READ VOLUME" if reads else "WRITE VOLUME", (catalog, schema, volume))
     return request.server.catalog.volumes_folder.joinpath(catalog, schema, volume, *parts[5:])
 
 

@@ -55,7 +55,7 @@ def test_everything_outlives_a_restart(tmp_path: Path) -> None:
         assert ask(connection, "select tag_name, tag_value from information_schema.table_tags") == [("pii", "no")]
         assert ask(connection, "select constraint_name from information_schema.table_constraints") == [("pk",)]
         assert ask(connection, "show volumes") == [("s", "files")]
-        assert ask(connection, "show grants on table s.t") == [("someone", "SELECT", "TABLE", "s.t")]
+        assert ask(connection, "show grants on table s.t") == [("someone", "SELECT", "TABLE", "bank.s.t")]
         assert ask(connection, "select * from other.default.t2") == [(7,)]
         with pytest.raises(Exception, match="DELTA_VIOLATE_CONSTRAINT_WITH_VALUES"):
             ask(connection, "insert into t values (-1, 'x')")
