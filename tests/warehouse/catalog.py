@@ -221,7 +221,7 @@ class Catalog:
     # --- owners and grants -------------------------------------------------------------------------------------------
 
     def lineage(self, kind: str, path: tuple[str, ...]) -> list[Securable]:
-        """Return an object (a volume, or of another kind) after what it is in, from its catalog on, as far as it exists.
+        """Return an object (a volume, or of another kind) after what it is in, from the catalog, as far as they exist.
 
         `path` is its name: a catalog's has one part, a schema's two, a relation's or volume's three.
         """
