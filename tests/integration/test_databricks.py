@@ -218,7 +218,7 @@ def test_a_history_of_duckdb_is_carried_over(
     warehouse: LocalWarehouse, tmp_path: Path, on_duckdb: dict[int, dict[str, Any]]
 ) -> None:
     play(settings_in(tmp_path / "live"), 5, "first")
-    settings = warehouse.settings(tmp_path / "live")
+    settings = warehouse.settings(tmp_path / "live", **PRINCIPAL)
     with pytest.raises(IngestionError, match="but the warehouse has no history of them"):
         play(settings, 6, "too early")
 
@@ -307,7 +307,6 @@ def test_schemas_that_an_administrator_has_made_do_as_well(
     status, told = check(principal, monkeypatch, capsys)
     assert status == 0, told
     play(principal, 5, "first")
-    rebuild(principal)
 
 
 def test_every_statement_of_the_guide_is_taken(settings: Settings, warehouse: LocalWarehouse) -> None:
