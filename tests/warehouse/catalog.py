@@ -144,8 +144,8 @@ class Catalog:
         """Return all tables and views."""
         return [
             ((catalog, schema, name), relation)
-            for catalog, content_ in self.catalogs.items()
-            for schema, content in content_.schemas.items()
+            for catalog in self.catalogs
+            for schema, content in self.schemas(catalog).items()
             for name, relation in content.relations.items()
         ]
 

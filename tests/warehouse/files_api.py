@@ -6,6 +6,7 @@ A file appears whole or not at all: it is written beside the volumes and renamed
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import shutil
 import uuid
@@ -55,16 +56,19 @@ class Uploads:
 
 
 def is_presigned(request: _RequestHandler) -> bool:
-    """Whether the URL itself is the permission, as those of cloud storages are: it carries a token of the server's."""
-    return request.url_path.startswith(PRESIGNED) and request.query.get("signature") == _signature(request)
+    """Whether the URL itself is the permission, as those of cloud storages are: the server has signed it."""
+    path = request.url_path.removeprefix(PRESIGNED)
+    return path != request.url_path and request.query.get("signature") == _signature(request, path)
 
 
-def _signature(request: _RequestHandler) -> str:
-    return hashlib.sha256(request.server.credentials.token.encode()).hexdigest()
+def _signature(request: _RequestHandler, path: str) -> str:
+    return hmac.new(request.server.credentials.token.encode(), path.encode(), "sha256").hexdigest()
 
 
 def _presigned(request: _RequestHandler, path: str, **query: str | int) -> str:
-    return f"{request.server.url}{PRESIGNED}{quote(path)}?{urlencode({**query, 'signature': _signature(request)})}"
+    return (
+        f"{request.server.url}{PRESIGNED}{quote(path)}?{urlencode({**query, 'signature': _signature(request, path)})}"
+    )
 
 
 def answer(request: _RequestHandler) -> None:
@@ -229,6 +233,7 @@ def _answer_upload(request: _RequestHandler, path: str, file: Path) -> None:
 
 def _create_part_urls(request: _RequestHandler) -> None:
     body = json.loads(request.body())
+    _local(request, body["path"])
     token, first = body["session_token"], body["start_part_number"]
     request.server.uploads.parts(token)
     urls = [

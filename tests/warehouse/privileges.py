@@ -73,7 +73,7 @@ def require(session: WarehouseSession, bare: str) -> None:
     found = match.groupdict()
     kind = next((kind for kind in ("catalog", "schema") if kind in found), (found.get("kind") or "table").lower())
     written = found.get("name") or found.get(kind)
-    if needed and not (kind in ("table", "view") and written in session.temporary_views):
+    if needed and not (kind in ("table", "view") and written and _is_temporary(session, sql.parts(written))):
         path = session.path(kind, written)
         if found.get("replace") and len(session.catalog.lineage(kind, path)) == len(path):
             needed = ("MANAGE",)
@@ -104,6 +104,10 @@ def _holds(lineage: list[Securable], user: str, privilege: str) -> bool:
     return bool({privilege, "ALL PRIVILEGES"} & granted) or any(each.owner == user for each in lineage[-1:])
 
 
+def _is_temporary(session: WarehouseSession, parts: list[str]) -> bool:
+    return len(parts) == 1 and parts[0] in session.temporary_views
+
+
 def _demand(session: WarehouseSession, user: str, kind: str, path: tuple[str, ...], *needed: str) -> None:
     if lacking := missing(session.catalog, user, kind, path, *needed):
         raise StatementFailed("INSUFFICIENT_PERMISSIONS", f"Insufficient privileges: {lacking}", "42501")
@@ -117,7 +121,7 @@ def _demand_reads(session: WarehouseSession, user: str, text: str) -> None:
         parts = sql.parts(written)
         if "information_schema" in parts[:-1]:
             _demand(session, user, "catalog", (parts[0] if len(parts) == 3 else session.current_catalog,))
-        elif len(parts) > 1 or parts[0] not in session.temporary_views:
+        elif not _is_temporary(session, parts):
             name = session.name(written)
             relation = session.catalog.find(name)
             if relation:

@@ -226,12 +226,13 @@ class WarehouseSession:
         return full[0], full[1]
 
     def path(self, kind: str, written: str | None) -> tuple[str, ...]:
-        """Complete the name of an object of any kind."""
+        """Complete the name of an object of any kind; by default, the current catalog's or schema's."""
         if kind.lower() == "catalog":
             return (sql.parts(written)[0] if written else self.current_catalog,)
         if kind.lower() in ("schema", "database"):
             return self.schema_name(written)
-        return self.name(written or "")
+        assert written is not None
+        return self.name(written)
 
     def resolved(self, text: str) -> str:
         """Return a statement as the engine takes it. Raises StatementFailed if there is nothing at a path in it."""

@@ -85,9 +85,9 @@ def volumes(sql: str) -> set[tuple[str, str, str]]:
     return {(match[1].lower(), match[2].lower(), match[3].lower()) for match in found}
 
 
-def ctes(query: str) -> set[str]:
+def ctes(sql: str) -> set[str]:
     """Return the names that a query gives in its WITH."""
-    return {parts(name)[0] for name in re.findall(rf"({PART})\s+as\s*\(", query, re.IGNORECASE)}
+    return {parts(name)[0] for name in re.findall(rf"({PART})\s+as\s*\(", sql, re.IGNORECASE)}
 
 
 def parts(name: str) -> list[str]:
