@@ -71,7 +71,9 @@ def checks(settings: DatabricksSettings, folder: Path) -> Iterator[Check]:
         yield Check(
             f"a table can be made, replaced, merged into, set back and dropped in {name}",
             lambda full=full: _try_table(warehouse, f"{full}.{PROBE}"),  # type: ignore[misc]
-            f"grant use schema, create table, select, modify on schema {full} to {who}",
+            f"grant use schema, create table on schema {full} to {who}"
+            if name == settings.schema
+            else f"alter schema {full} owner to {who}",
         )
     yield Check(
         f"a view can be made in {settings.schema}_staging",

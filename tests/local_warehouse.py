@@ -59,3 +59,9 @@ def statements_of_the_guide(block: int) -> list[str]:
     blocks = re.findall(r"^```sql\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     text = re.sub(r"--[^\n]*", "", blocks[block]).replace("<client id>", CLIENT_ID)
     return [statement.strip() for statement in text.split(";") if statement.strip()]
+
+
+def rights_of_the_guide() -> list[tuple[str, str]]:
+    """Return each privilege that the guide gives the principal, and on what: ("use catalog", "catalog lending")."""
+    grants = [re.fullmatch(r"grant (.+) on (.+) to .+", statement) for statement in statements_of_the_guide(0)]
+    return [(privilege, grant[2]) for grant in grants if grant for privilege in grant[1].split(", ")]

@@ -6,6 +6,7 @@ What they end in is compared with the same deliveries on DuckDB, where nothing f
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -18,7 +19,7 @@ import pytest
 from databricks.sdk.mixins.files import FilesExt
 
 from include.ingestion import IngestionError
-from include.layers import KEPT_TABLES
+from include.layers import KEPT_TABLES, LAYERS
 from include.ledger import Ledger
 from include.pipeline import DeliveryFailed, deliver
 from include.rebuild import rebuild
@@ -31,8 +32,9 @@ from tests.conftest import day, environment_of, settings_in, write_extracts
 from tests.crashing import run_and_die
 from tests.integration.test_crashes import FIRST_DAY, play
 from tests.integration.test_deliveries import break_snapshots
-from tests.local_warehouse import PRINCIPAL, SCHEMA, LocalWarehouse, statements_of_the_guide
+from tests.local_warehouse import PRINCIPAL, SCHEMA, LocalWarehouse, rights_of_the_guide, statements_of_the_guide
 from tests.tables import read_tables
+from tests.warehouse.process import CLIENT_ID
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +62,12 @@ def on_duckdb(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, A
 @pytest.fixture
 def settings(warehouse: LocalWarehouse, tmp_path: Path) -> Settings:
     return warehouse.settings(tmp_path / "live")
+
+
+@pytest.fixture
+def principal(warehouse: LocalWarehouse, tmp_path: Path) -> Settings:
+    """Settings with the credentials of the service principal, which has the rights that the guide gives it."""
+    return warehouse.settings(tmp_path / "live", **PRINCIPAL)
 
 
 def made_by(settings: Settings) -> dict[str, Any]:
@@ -248,7 +256,7 @@ def test_a_history_of_duckdb_is_carried_over(
     warehouse: LocalWarehouse, tmp_path: Path, on_duckdb: dict[int, dict[str, Any]]
 ) -> None:
     play(settings_in(tmp_path / "live"), 5, "first")
-    settings = warehouse.settings(tmp_path / "live")
+    settings = warehouse.settings(tmp_path / "live", **PRINCIPAL)
     with pytest.raises(IngestionError, match="but the warehouse has no history of them"):
         play(settings, 6, "too early")
 
@@ -258,14 +266,21 @@ def test_a_history_of_duckdb_is_carried_over(
     assert made_by(settings) == on_duckdb[6]
 
 
-def test_everything_that_is_needed_is_proved(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, value in environment_of(settings).items():
+def check(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **variables: str
+) -> tuple[int, str]:
+    """Return the status of `make check-databricks`, and what it prints."""
+    for name, value in (environment_of(settings) | variables).items():
         monkeypatch.setenv(name, value)
+    return check_databricks.main(), capsys.readouterr().out
 
-    assert check_databricks.main() == 0
-    told = capsys.readouterr().out
+
+def test_the_rights_of_the_guide_are_proved_to_be_enough(
+    principal: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, told = check(principal, monkeypatch, capsys)
+
+    assert status == 0, told
     assert told.endswith("All that the pipeline needs is there.\n")
     assert told.count("ok ") == 17
 
@@ -288,30 +303,48 @@ def test_what_is_missing_is_told_with_what_mends_it(
     value: str,
     missing: str,
 ) -> None:
-    for name, default in (environment_of(settings) | {variable: value}).items():
-        monkeypatch.setenv(name, default)
+    status, told = check(settings, monkeypatch, capsys, **{variable: value})
 
-    assert check_databricks.main() == 1
-    *_, what, error, mend = capsys.readouterr().out.splitlines()
+    assert status == 1
+    *_, what, error, mend = told.splitlines()
     assert what.startswith("MISSING ")
     assert missing in what
     assert error.strip()
     assert "grant" in mend or "DATABRICKS_" in mend
 
 
-def test_a_right_that_is_missing_is_told_with_its_grant(
-    settings: Settings, warehouse: LocalWarehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("privilege", "on"), rights_of_the_guide())
+def test_each_right_of_the_guide_is_needed_and_told_with_its_grant(
+    principal: Settings,
+    warehouse: LocalWarehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    privilege: str,
+    on: str,
 ) -> None:
-    for name, value in environment_of(settings).items():
-        monkeypatch.setenv(name, value)
+    warehouse.execute(f"revoke {privilege} on {on} from `{CLIENT_ID}`")
 
-    error = ("INSUFFICIENT_PERMISSIONS", "User does not have CREATE SCHEMA on Catalog 'lending'.", "42501")
-    with warehouse.faults({"reject": "create schema", "error": error}):
-        assert check_databricks.main() == 1
+    status, told = check(principal, monkeypatch, capsys)
 
-    told = capsys.readouterr().out
-    assert "INSUFFICIENT_PERMISSIONS" in told
-    assert "grant create schema on catalog `lending`" in told
+    assert status == 1, told
+    *_, error, mend = told.splitlines()
+    assert f"User does not have {privilege.upper()} on " in error
+    kind, name = on.split()
+    quoted = ".".join(f"`{part}`" for part in name.split("."))
+    assert re.search(rf"grant [^;]*\b{privilege}\b[^;]* on {kind} {quoted} to ", mend), mend
+
+
+def test_schemas_that_an_administrator_has_made_do_as_well(
+    principal: Settings, warehouse: LocalWarehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warehouse.execute(f"revoke create schema on catalog lending from `{CLIENT_ID}`")
+    for layer in LAYERS:
+        for statement in statements_of_the_guide(1):
+            warehouse.execute(statement.replace("_source", f"_{layer}"))
+
+    status, told = check(principal, monkeypatch, capsys)
+    assert status == 0, told
+    play(principal, 5, "first")
 
 
 def test_every_statement_of_the_guide_is_taken(settings: Settings, warehouse: LocalWarehouse) -> None:

@@ -9,13 +9,14 @@ import json
 import shutil
 import threading
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from include.files import replacing
-from tests.warehouse.contract import Name, StatementFailed, Struct
+from tests.warehouse.contract import ADMIN, Name, StatementFailed, Struct
 from tests.warehouse.delta import DeltaTable
 
 KEEP_LOG = {"delta.enableExpiredLogCleanup": "false"}  # history is read from the first commit on
@@ -25,8 +26,16 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
+@dataclass(kw_only=True)
+class Securable:
+    """Something with an owner, and the privileges on it by principal."""
+
+    owner: str = ADMIN
+    grants: dict[str, list[str]] = field(default_factory=dict)
+
+
 @dataclass
-class Relation:
+class Relation(Securable):
     """A table (its folder below the catalog's) or a view (its query, the type of its rows, its own properties)."""
 
     location: str | None = None
@@ -45,12 +54,26 @@ class Relation:
 
 
 @dataclass
-class Schema:
-    """A schema's relations and volumes (with their comments), by name."""
+class Volume(Securable):
+    """What is said of a volume; its files are in its folder."""
+
+    comment: str | None = None
+
+
+@dataclass
+class Schema(Securable):
+    """A schema's relations and volumes, by name."""
 
     comment: str | None = None
     relations: dict[str, Relation] = field(default_factory=dict)
-    volumes: dict[str, str | None] = field(default_factory=dict)
+    volumes: dict[str, Volume] = field(default_factory=dict)
+
+
+@dataclass
+class SchemasOfCatalog(Securable):
+    """One catalog's schemas, by name."""
+
+    schemas: dict[str, Schema] = field(default_factory=dict)
 
 
 class Catalog:
@@ -61,13 +84,12 @@ class Catalog:
 
     def __init__(self, folder: Path, first_catalog: str) -> None:
         self.folder, self.lock = folder, threading.RLock()
-        self.catalogs: dict[str, dict[str, Schema]] = {}
-        self.grants: list[dict[str, str]] = []
+        self.catalogs: dict[str, SchemasOfCatalog] = {}
         self._tables: dict[str, DeltaTable] = {}
         if self._path.exists():
             self._load()
         if first_catalog.lower() not in self.catalogs:
-            self.create_catalog(first_catalog.lower())
+            self.create_catalog(first_catalog.lower(), ADMIN)
         self.sweep()
 
     @property
@@ -75,26 +97,18 @@ class Catalog:
         return self.folder / "catalog.json"
 
     def _load(self) -> None:
-        content = json.loads(self._path.read_text(encoding="utf-8"))
-        self.grants = content["grants"]
-        for catalog, schemas in content["catalogs"].items():
-            self.catalogs[catalog] = {
-                schema: Schema(
-                    entry["comment"],
-                    {name: Relation(**relation) for name, relation in entry["relations"].items()},
-                    entry["volumes"],
-                )
-                for schema, entry in schemas.items()
-            }
+        for name, catalog in json.loads(self._path.read_text(encoding="utf-8")).items():
+            for schema in catalog["schemas"].values():
+                schema["relations"] = {key: Relation(**relation) for key, relation in schema["relations"].items()}
+                schema["volumes"] = {key: Volume(**volume) for key, volume in schema["volumes"].items()}
+            catalog["schemas"] = {key: Schema(**schema) for key, schema in catalog["schemas"].items()}
+            self.catalogs[name] = SchemasOfCatalog(**catalog)
 
     def save(self) -> None:
         """Make the present state the one that a restart finds."""
-        catalogs = {
-            catalog: {name: asdict(schema) for name, schema in schemas.items()}
-            for catalog, schemas in self.catalogs.items()
-        }
+        catalogs = {name: asdict(catalog) for name, catalog in self.catalogs.items()}
         with replacing(self._path) as temporary:
-            temporary.write_text(json.dumps({"catalogs": catalogs, "grants": self.grants}, indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps(catalogs, indent=1), encoding="utf-8")
 
     def sweep(self) -> None:
         """Remove the folders that no table leads to: statements that a crash cut off have left them."""
@@ -105,16 +119,16 @@ class Catalog:
 
     # --- catalogs and schemas ----------------------------------------------------------------------------------------
 
-    def create_catalog(self, name: str) -> None:
+    def create_catalog(self, name: str, owner: str) -> None:
         """Add a catalog with its schema `default`."""
-        self.catalogs[name] = {"default": Schema()}
+        self.catalogs[name] = SchemasOfCatalog({"default": Schema(owner=owner)}, owner=owner)
         self.save()
 
     def schemas(self, catalog: str) -> dict[str, Schema]:
         """Return a catalog's schemas. Raises StatementFailed if there is no such catalog."""
         if catalog not in self.catalogs:
             raise StatementFailed("NO_SUCH_CATALOG_EXCEPTION", f"Catalog '{catalog}' was not found.", "42704")
-        return self.catalogs[catalog]
+        return self.catalogs[catalog].schemas
 
     def schema(self, catalog: str, schema: str) -> Schema:
         """Return a schema. Raises StatementFailed if there is none of that name."""
@@ -130,19 +144,19 @@ class Catalog:
         """Return all tables and views."""
         return [
             ((catalog, schema, name), relation)
-            for catalog, schemas in self.catalogs.items()
-            for schema, content in schemas.items()
+            for catalog in self.catalogs
+            for schema, content in self.schemas(catalog).items()
             for name, relation in content.relations.items()
         ]
 
     def names(self) -> set[str]:
         """Return the names of everything that a relation's full name can consist of."""
-        schemas = {schema for content in self.catalogs.values() for schema in content}
+        schemas = {schema for catalog in self.catalogs.values() for schema in catalog.schemas}
         return {*self.catalogs, *schemas, *(name[2] for name, _ in self.relations())}
 
     def find(self, name: Name) -> Relation | None:
         """Return a table or view, or None."""
-        schema = self.catalogs.get(name[0], {}).get(name[1])
+        schema = self.catalogs[name[0]].schemas.get(name[1]) if name[0] in self.catalogs else None
         return schema.relations.get(name[2]) if schema else None
 
     def relation(self, name: Name, *, kind: str = "relation") -> Relation:
@@ -157,8 +171,11 @@ class Catalog:
         return found
 
     def put(self, name: Name, relation: Relation) -> None:
-        """Enter a table or view in its schema, in place of any of its name."""
-        self.schema(*name[:2]).relations[name[2]] = relation
+        """Enter a table or view in its schema, in place of any of its name, whose owner and grants it takes over."""
+        relations = self.schema(*name[:2]).relations
+        if name[2] in relations:
+            relation.owner, relation.grants = relations[name[2]].owner, relations[name[2]].grants
+        relations[name[2]] = relation
         self.save()
 
     def remove(self, name: Name) -> None:
@@ -201,6 +218,23 @@ class Catalog:
             return relation.comment
         return self.table(relation).snapshot().metadata.get("description")
 
+    # --- owners and grants -------------------------------------------------------------------------------------------
+
+    def lineage(self, kind: str, path: tuple[str, ...]) -> list[Securable]:
+        """Return an object (a volume, or of another kind) after what it is in, from the catalog, as far as they exist.
+
+        `path` is its name: a catalog's has one part, a schema's two, a relation's or volume's three.
+        """
+        if not path or path[0] not in self.catalogs:
+            return []
+        found: list[Securable] = [self.catalogs[path[0]]]
+        schema = self.catalogs[path[0]].schemas.get(path[1]) if path[1:] else None
+        if schema:
+            found.append(schema)
+            content: Mapping[str, Securable] = schema.volumes if kind == "volume" else schema.relations
+            found += [content[name] for name in path[2:] if name in content]
+        return found
+
     # --- volumes -----------------------------------------------------------------------------------------------------
 
     @property
@@ -208,13 +242,13 @@ class Catalog:
         """Where volumes' files are: below it, a folder for each catalog, schema and volume."""
         return self.folder / "volumes"
 
-    def create_volume(self, name: Name, comment: str | None) -> None:
+    def create_volume(self, name: Name, comment: str | None, owner: str) -> None:
         """Add a volume with its folder. Raises StatementFailed if the schema is missing."""
         schema, folder = self.schema(*name[:2]), self.volumes_folder.joinpath(*name)
         if name[2] not in schema.volumes:  # what a dropped volume may have left
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        schema.volumes[name[2]] = comment
+        schema.volumes[name[2]] = Volume(comment, owner=owner)
         self.save()
 
     def drop_volume(self, name: Name) -> None:

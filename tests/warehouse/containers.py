@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tests.warehouse import sql
-from tests.warehouse.catalog import Schema, quoted
+from tests.warehouse.catalog import Schema, Securable, quoted
 from tests.warehouse.contract import Name, StatementFailed
 from tests.warehouse.registry import NOTHING, like, rows, statement, strings
 
@@ -23,7 +23,7 @@ KINDS = "catalog|schema|database|table|view|volume"
 def create_catalog(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     (name,) = sql.parts(match[2])
     if name not in session.catalog.catalogs:
-        session.catalog.create_catalog(name)
+        session.catalog.create_catalog(name, session.user)
         session.warehouse.attach_all()
     elif not match[1]:
         raise StatementFailed("CATALOG_ALREADY_EXISTS", f"Catalog '{name}' already exists.", "42P04")
@@ -38,7 +38,7 @@ def create_schema(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
         raise StatementFailed("SCHEMA_ALREADY_EXISTS", f"The schema `{catalog}`.`{schema}` exists already.", "42P06")
     if schema not in schemas:
         session.engine.attach_schema(catalog, schema)
-        schemas[schema] = Schema(sql.optional_text(match[3]))
+        schemas[schema] = Schema(sql.optional_text(match[3]), owner=session.user)
         session.catalog.save()
     return NOTHING
 
@@ -65,7 +65,7 @@ def comment_on_container(session: WarehouseSession, match: re.Match[str]) -> pa.
     if match[1].lower() == "volume":
         name = session.name(match[2])
         _require_volume(session, name)
-        session.catalog.schema(*name[:2]).volumes[name[2]] = comment
+        session.catalog.schema(*name[:2]).volumes[name[2]].comment = comment
     else:
         session.catalog.schema(*session.schema_name(match[2])).comment = comment
     session.catalog.save()
@@ -125,7 +125,7 @@ def _require_volume(session: WarehouseSession, name: Name) -> None:
 def create_volume(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     name = session.name(match[2])
     if name[2] not in session.catalog.schema(*name[:2]).volumes:
-        session.catalog.create_volume(name, sql.optional_text(match[3]))
+        session.catalog.create_volume(name, sql.optional_text(match[3]), session.user)
     elif not match[1]:
         raise StatementFailed("VOLUME_ALREADY_EXISTS", f"Volume {quoted(*name)} already exists.", "42000")
     return NOTHING
@@ -149,27 +149,45 @@ def show_volumes(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     return rows([{"database": schema, "volume_name": name} for name in names], schema_)
 
 
-@statement(rf"(grant|revoke) (.+?) on (?:({KINDS}) )?(NAME) (?:to|from) (`[^`]+`|\S+)")
+def _securable(session: WarehouseSession, kind: str | None, written: str) -> tuple[Securable, dict[str, str]]:
+    """Return what a statement names, and how SHOW GRANTS calls it. Raises StatementFailed if it doesn't exist."""
+    path = session.path(kind or "table", written)
+    lineage = session.catalog.lineage((kind or "table").lower(), path)
+    if len(lineage) < len(path):
+        raise StatementFailed("SECURABLE_DOES_NOT_EXIST", f"{quoted(*path)} does not exist.", "42704")
+    return lineage[-1], {"ObjectType": (kind or "table").upper(), "ObjectKey": ".".join(path)}
+
+
+@statement(rf"(grant|revoke) (.+?) on (?:({KINDS}) )?(NAME) (?:to|from) (PRINCIPAL)")
 def grant(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
-    kind = (match[3] or "table").upper()
-    for action in match[2].split(","):
-        entry = {"Principal": sql.unquoted(match[5]), "ActionType": " ".join(action.upper().split()),
-                 "ObjectType": kind, "ObjectKey": ".".join(sql.parts(match[4]))}  # fmt: skip
-        if entry in session.catalog.grants:
-            session.catalog.grants.remove(entry)
-        if match[1].lower() == "grant":
-            session.catalog.grants.append(entry)
+    securable, _ = _securable(session, match[3], match[4])
+    held = securable.grants.setdefault(sql.unquoted(match[5]), [])
+    named = [" ".join(privilege.upper().split()) for privilege in match[2].split(",")]
+    held[:] = [privilege for privilege in held if privilege not in named]
+    if match[1].lower() == "grant":
+        held += named
     session.catalog.save()
     return NOTHING
 
 
-@statement(rf"show grants?(?: (?!on\b)(`[^`]+`|\S+))? on (?:({KINDS}) )?(NAME)")
+@statement(rf"show grants?(?: (?!on\b)(PRINCIPAL))? on (?:({KINDS}) )?(NAME)")
 def show_grants(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
-    wanted = {"ObjectType": (match[2] or "table").upper(), "ObjectKey": ".".join(sql.parts(match[3]))}
-    if match[1]:
-        wanted["Principal"] = sql.unquoted(match[1])
-    found = [entry for entry in session.catalog.grants if wanted.items() <= entry.items()]
+    securable, called = _securable(session, match[2], match[3])
+    found = [
+        {"Principal": principal, "ActionType": privilege, **called}
+        for principal, held in securable.grants.items()
+        if match[1] is None or principal == sql.unquoted(match[1])
+        for privilege in held
+    ]
     return rows(found, strings("Principal", "ActionType", "ObjectType", "ObjectKey"))
+
+
+@statement(rf"alter ({KINDS}) (NAME) (?:set )?owner to (PRINCIPAL)")
+def set_owner(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
+    securable, _ = _securable(session, match[1], match[2])
+    securable.owner = sql.unquoted(match[3])
+    session.catalog.save()
+    return NOTHING
 
 
 @statement(r"set time zone (STRING|local)")

@@ -16,6 +16,10 @@ Struct = dict[str, Any]
 """A row's type as Spark and Delta write it in JSON: {"type": "struct", "fields": [{"name", "type", "nullable"}]}."""
 
 
+ADMIN = "local@warehouse"
+"""Who holds the personal access token: may do everything, and owns what was there at the beginning."""
+
+
 class StatementFailed(Exception):
     """A statement was rejected. Reads as Databricks writes it: `[ERROR_CLASS] message SQLSTATE: 42P01`.
 
@@ -41,8 +45,8 @@ class Session(Protocol):
 class Warehouse(Protocol):
     """What the transport serves."""
 
-    def open_session(self, catalog: str | None, schema: str | None, settings: Mapping[str, str]) -> Session:
-        """Open a session in which unqualified names are of this catalog and schema."""
+    def open_session(self, user: str, catalog: str | None, schema: str | None, settings: Mapping[str, str]) -> Session:
+        """Open a user's session in which unqualified names are of this catalog and schema."""
 
 
 @dataclass

@@ -53,7 +53,7 @@ def _details(session: WarehouseSession, name: Name, relation: Relation) -> dict[
         details |= {"Type": "VIEW", "View Text": relation.query}
     else:
         details |= {"Type": "MANAGED", "Provider": "delta"}
-    return {**details, "Owner": "local", "Table Properties": f"[{properties}]"}
+    return {**details, "Owner": relation.owner, "Table Properties": f"[{properties}]"}
 
 
 def _described_as_json(
@@ -67,7 +67,7 @@ def _described_as_json(
     described: dict[str, Any] = {"table_name": name[2], "columns": columns, "type": "VIEW"}
     if relation is None:
         return described
-    described |= {"catalog_name": name[0], "namespace": [name[1]], "schema_name": name[1], "owner": "local",
+    described |= {"catalog_name": name[0], "namespace": [name[1]], "schema_name": name[1], "owner": relation.owner,
                   "created_time": relation.created, "comment": session.catalog.comment(relation) or "",
                   "table_properties": session.catalog.properties(relation)}  # fmt: skip
     if relation.is_view:
@@ -90,7 +90,8 @@ def key_text(key: dict[str, Any]) -> str:
 
 @statement(r"(?:describe|desc) history (NAME)(?: limit (\d+))?")
 def describe_history(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
-    table = session.catalog.table(session.catalog.relation(session.name(match[1]), kind="table"))
+    relation = session.catalog.relation(session.name(match[1]), kind="table")
+    table = session.catalog.table(relation)
     text_map = pa.map_(pa.string(), pa.string())
     schema = pa.schema(
         [("version", pa.int64()), ("timestamp", pa.timestamp("us", "UTC")), ("userName", pa.string()),
@@ -104,7 +105,7 @@ def describe_history(session: WarehouseSession, match: re.Match[str]) -> pa.Tabl
             for key in ("operationParameters", "operationMetrics")
         }
         moment = datetime.fromtimestamp(commit.get("timestamp", 0) / 1000, UTC)
-        found.append({**commit, **texts, "timestamp": moment, "userName": "local"})
+        found.append({**commit, **texts, "timestamp": moment, "userName": relation.owner})
     return rows([{column: commit.get(column) for column in schema.names} for commit in found], schema)
 
 

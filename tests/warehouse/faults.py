@@ -5,20 +5,16 @@ The body is one fault, or a list of them, or `{}` for none:
 `{"delay": 0.5}` answers that many seconds later;
 `{"cut_after_bytes": 1000}` drops the connection after so many bytes of an answer's body;
 `{"cut_mid_fetch": true}` does so in the middle of an answer that brings further rows of a result.
-`{"reject": "create schema", "error": ["INSUFFICIENT_PERMISSIONS", "...", "42501"]}` rejects a statement that matches.
-Each of the others is for requests whose path begins with `path` (default: all), `times` times (default: 1), after
+Each is for requests whose path begins with `path` (default: all), `times` times (default: 1), after
 `skip` of them.
 """
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-
-from tests.warehouse.contract import StatementFailed
 
 if TYPE_CHECKING:
     from tests.warehouse.http_server import _RequestHandler
@@ -51,14 +47,6 @@ class Faults:
         content = b'{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "The service is temporarily unavailable."}'
         request.send(HTTPStatus(fault["status"]), content, "application/json", headers)
         return True
-
-    def reject(self, statement: str) -> None:
-        """Raise StatementFailed where this statement is to be rejected."""
-        with self._lock:
-            for fault in self._faults:
-                if "reject" in fault and re.search(fault["reject"], statement, re.IGNORECASE):
-                    self._faults.remove(fault)
-                    raise StatementFailed(*fault["error"], statement)
 
     def cut(self, path: str, method: str) -> int | None:
         """Return after how many bytes of this answer the connection is to be dropped, None for an unharmed one."""

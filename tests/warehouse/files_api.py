@@ -6,6 +6,7 @@ A file appears whole or not at all: it is written beside the volumes and renamed
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import shutil
 import uuid
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 FILES = "/api/2.0/fs/files"
 DIRECTORIES = "/api/2.0/fs/directories"
+DOWNLOAD_URL = "/api/2.0/fs/create-download-url"
 PRESIGNED = "/presigned"
 PAGE = 1000
 
@@ -54,16 +56,19 @@ class Uploads:
 
 
 def is_presigned(request: _RequestHandler) -> bool:
-    """Whether the URL itself is the permission, as those of cloud storages are: it carries a token of the server's."""
-    return request.url_path.startswith(PRESIGNED) and request.query.get("signature") == _signature(request)
+    """Whether the URL itself is the permission, as those of cloud storages are: the server has signed it."""
+    path = request.url_path.removeprefix(PRESIGNED)
+    return path != request.url_path and request.query.get("signature") == _signature(request, path)
 
 
-def _signature(request: _RequestHandler) -> str:
-    return hashlib.sha256(request.server.credentials.token.encode()).hexdigest()
+def _signature(request: _RequestHandler, path: str) -> str:
+    return hmac.new(request.server.credentials.token.encode(), path.encode(), "sha256").hexdigest()
 
 
 def _presigned(request: _RequestHandler, path: str, **query: str | int) -> str:
-    return f"{request.server.url}{PRESIGNED}{quote(path)}?{urlencode({**query, 'signature': _signature(request)})}"
+    return (
+        f"{request.server.url}{PRESIGNED}{quote(path)}?{urlencode({**query, 'signature': _signature(request, path)})}"
+    )
 
 
 def answer(request: _RequestHandler) -> None:
@@ -77,7 +82,7 @@ def answer(request: _RequestHandler) -> None:
         body = json.loads(request.body())
         url = _presigned(request, body["path"], abort=body["session_token"])
         request.send_json({"abort_upload_url": {"url": url, "headers": []}})
-    elif path == "/api/2.0/fs/create-download-url":
+    elif path == DOWNLOAD_URL:
         file = _local(request, request.query["path"])
         _require(file.is_file(), file)
         request.send_json({"url": _presigned(request, request.query["path"]), "headers": []})
@@ -114,7 +119,10 @@ def _require(there: bool, path: Path) -> None:
 
 
 def _local(request: _RequestHandler, path: str) -> Path:
-    """Return where a volume's path is on this machine. Raises HttpError if it is in no volume."""
+    """Return where a volume's path is on this machine.
+
+    Raises HttpError if it is in no volume, or if who asks lacks the right to read or write there.
+    """
     parts = PurePosixPath(path).parts
     if len(parts) < 5 or parts[1] != "Volumes" or ".." in parts:
         raise _error(HTTPStatus.BAD_REQUEST, "INVALID_PARAMETER_VALUE", f"Invalid path: {path}")
@@ -126,6 +134,8 @@ def _local(request: _RequestHandler, path: str) -> Path:
     if not known:
         message = f"Volume '{catalog}.{schema}.{volume}' does not exist."
         raise _error(HTTPStatus.NOT_FOUND, "VOLUME_DOES_NOT_EXIST", message)
+    reads = request.command in ("GET", "HEAD") or request.url_path == DOWNLOAD_URL
+    request.require("READ VOLUME" if reads else "WRITE VOLUME", (catalog, schema, volume))
     return request.server.catalog.volumes_folder.joinpath(catalog, schema, volume, *parts[5:])
 
 
@@ -223,6 +233,7 @@ def _answer_upload(request: _RequestHandler, path: str, file: Path) -> None:
 
 def _create_part_urls(request: _RequestHandler) -> None:
     body = json.loads(request.body())
+    _local(request, body["path"])
     token, first = body["session_token"], body["start_part_number"]
     request.server.uploads.parts(token)
     urls = [

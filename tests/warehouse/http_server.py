@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
-from tests.warehouse import files_api, workspace_api
+from tests.warehouse import files_api, privileges, workspace_api
 from tests.warehouse.catalog import Catalog
+from tests.warehouse.contract import ADMIN
 from tests.warehouse.transport import ThriftService
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,12 @@ class Credentials:
     client_secret: str | None = None
     issued: set[str] = field(default_factory=set)
 
-    def allow(self, header: str | None) -> bool:
-        """Whether an Authorization header is good."""
-        shown = (header or "").removeprefix("Bearer ").encode()
-        return any(hmac.compare_digest(shown, token.encode()) for token in (self.token, *self.issued))
+    def user(self, header: str) -> str | None:
+        """Return who shows an Authorization header, None if it is not good."""
+        shown = header.removeprefix("Bearer ").encode()
+        if hmac.compare_digest(shown, self.token.encode()):
+            return ADMIN
+        return self.client_id if any(hmac.compare_digest(shown, token.encode()) for token in self.issued) else None
 
     def issue(self, header: str | None, form: dict[str, str]) -> str | None:
         """Return a token for the client id and secret that a request shows, None if they are wrong."""
@@ -81,6 +84,7 @@ class WarehouseServer(ThreadingHTTPServer):
 
 class _RequestHandler(BaseHTTPRequestHandler):
     server: WarehouseServer
+    user: str
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # an answer leaves in one piece: clients would wait for the rest of it
@@ -124,12 +128,20 @@ class _RequestHandler(BaseHTTPRequestHandler):
         elif path == TOKEN_PATH:
             self._issue_token()
         elif files_api.is_presigned(self):
+            self.user = ADMIN
             files_api.answer(self)
         elif "Authorization" not in self.headers:
             raise HttpError(HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", "Credential was not sent.")
-        elif not self.server.credentials.allow(self.headers["Authorization"]):
-            raise HttpError(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "Invalid access token.")
-        elif path == "/_faults" and self.command == "PUT":
+        else:
+            user = self.server.credentials.user(self.headers["Authorization"])
+            if user is None:
+                raise HttpError(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "Invalid access token.")
+            self.user = user
+            self._route_for_user()
+
+    def _route_for_user(self) -> None:
+        path = self.url_path
+        if path == "/_faults" and self.command == "PUT":
             self.server.faults.set(json.loads(self.body() or b"{}"))
             self.send_json({})
         elif path.startswith("/api/2.0/fs/"):
@@ -149,7 +161,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
             raise HttpError(
                 HTTPStatus.NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"SQL warehouse {warehouse} does not exist."
             )
-        method, answer = self.server.service.answer(self.body())
+        method, answer = self.server.service.answer(self.body(), self.user)
         self.send(HTTPStatus.OK, answer, "application/x-thrift", method=method)
 
     def _issue_token(self) -> None:
@@ -161,6 +173,11 @@ class _RequestHandler(BaseHTTPRequestHandler):
         else:
             self.send_json({"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS,
                             "scope": form.get("scope", "all-apis")})  # fmt: skip
+
+    def require(self, privilege: str, volume: tuple[str, str, str]) -> None:
+        """Raise HttpError if who asks lacks a privilege for a volume."""
+        if lacking := privileges.missing(self.server.catalog, self.user, "volume", volume, privilege):
+            raise HttpError(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", lacking)
 
     # --- what the APIs use -------------------------------------------------------------------------------------------
 

@@ -19,14 +19,15 @@ REFERENCE = re.compile(r"(?:(`[^`]+`|\w+)\s*\.\s*)?`?information_schema`?\s*\.\s
 
 
 def _catalogs(catalog: Catalog) -> Iterator[Row]:
-    for name in catalog.catalogs:
-        yield {"catalog_name": name, "catalog_owner": "local", "comment": None}
+    for name, content in catalog.catalogs.items():
+        yield {"catalog_name": name, "catalog_owner": content.owner, "comment": None}
 
 
 def _schemata(catalog: Catalog) -> Iterator[Row]:
-    for name, schemas in catalog.catalogs.items():
-        for schema, content in schemas.items():
-            yield {"catalog_name": name, "schema_name": schema, "schema_owner": "local", "comment": content.comment}
+    for name in catalog.catalogs:
+        for schema, content in catalog.schemas(name).items():
+            yield {"catalog_name": name, "schema_name": schema, "schema_owner": content.owner,
+                   "comment": content.comment}  # fmt: skip
 
 
 def _tables(catalog: Catalog) -> Iterator[Row]:
@@ -37,8 +38,9 @@ def _tables(catalog: Catalog) -> Iterator[Row]:
             altered = datetime.fromtimestamp(log.stat().st_mtime, created.tzinfo)
         yield {
             **_of_table(name), "table_type": "VIEW" if relation.is_view else "MANAGED", "is_insertable_into": "YES",
-            "commit_action": "PRESERVE", "table_owner": "local", "comment": catalog.comment(relation),
-            "created": created, "created_by": "local", "last_altered": altered, "last_altered_by": "local",
+            "commit_action": "PRESERVE", "table_owner": relation.owner, "comment": catalog.comment(relation),
+            "created": created, "created_by": relation.owner, "last_altered": altered,
+            "last_altered_by": relation.owner,
             "data_source_format": "UNKNOWN_DATA_SOURCE_FORMAT" if relation.is_view else "DELTA",
             "storage_path": None,
         }  # fmt: skip
@@ -103,11 +105,11 @@ def _column_tags(catalog: Catalog) -> Iterator[Row]:
 
 
 def _volumes(catalog: Catalog) -> Iterator[Row]:
-    for name, schemas in catalog.catalogs.items():
-        for schema, content in schemas.items():
-            for volume, comment in content.volumes.items():
+    for name in catalog.catalogs:
+        for schema, content in catalog.schemas(name).items():
+            for volume, held in content.volumes.items():
                 yield {"volume_catalog": name, "volume_schema": schema, "volume_name": volume,
-                       "volume_type": "MANAGED", "comment": comment}  # fmt: skip
+                       "volume_type": "MANAGED", "volume_owner": held.owner, "comment": held.comment}  # fmt: skip
 
 
 def _nothing(_catalog: Catalog) -> Iterator[Row]:
@@ -142,7 +144,8 @@ RELATIONS: dict[str, tuple[Callable[[Catalog], Iterator[Row]], tuple[str, ...]]]
                                 (*_CONSTRAINT, *(f"unique_{column}" for column in _CONSTRAINT))),
     "table_tags": (_table_tags, ("catalog_name", "schema_name", "table_name", "tag_name", "tag_value")),
     "column_tags": (_column_tags, (*_COLUMN_OF, "tag_name", "tag_value")),
-    "volumes": (_volumes, ("volume_catalog", "volume_schema", "volume_name", "volume_type", "comment")),
+    "volumes": (_volumes, ("volume_catalog", "volume_schema", "volume_name", "volume_type", "volume_owner",
+                           "comment")),
     "column_masks": (_nothing, (*_TABLE, "column_name", "mask_name", "using_columns")),
     "row_filters": (_nothing, (*_TABLE, "filter_name", "target_columns")),
 }  # fmt: skip

@@ -20,13 +20,18 @@ Handler = Callable[["WarehouseSession", re.Match[str]], pa.Table]
 HANDLERS: list[tuple[re.Pattern[str], Handler]] = []
 
 
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a statement's pattern; a space is any white space, NAME, STRING and PRINCIPAL are what they say."""
+    for word, meaning in ((" ", r"\s+"), ("NAME", sql.NAME), ("STRING", sql.STRING), ("PRINCIPAL", sql.PRINCIPAL)):
+        pattern = pattern.replace(word, meaning)
+    return re.compile(pattern, re.IGNORECASE | re.DOTALL)
+
+
 def statement(pattern: str) -> Callable[[Handler], Handler]:
-    """Let a function answer the statements that match a pattern; a space is any white space, NAME a name."""
-    pattern = pattern.replace(" ", r"\s+").replace("NAME", sql.NAME).replace("STRING", sql.STRING)
-    compiled = re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    """Let a function answer the statements that match a pattern, see compiled()."""
 
     def register(handler: Handler) -> Handler:
-        HANDLERS.append((compiled, handler))
+        HANDLERS.append((compiled(pattern), handler))
         return handler
 
     return register

@@ -79,7 +79,7 @@ def create_table(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     table = session.catalog.table(existing) if existing else session.catalog.new_table()
     operation = f"{'CREATE OR REPLACE' if match[1] else 'CREATE'} TABLE{' AS SELECT' if clauses.query else ''}"
     table.take_over(scratch, operation, changes)
-    relation = Relation(location=table.location.name, keys=keys)
+    relation = Relation(location=table.location.name, keys=keys, owner=session.user)
     session.catalog.put(name, relation)
     if not existing:
         session.warehouse.attach(name, relation)
@@ -150,7 +150,7 @@ def create_view(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     name, reader = session.name(match[3]), sql.Reader(match[4])
     if _replaceable(session, name, match, view=True) and match[2]:
         return NOTHING
-    relation = Relation()
+    relation = Relation(owner=session.user)
     columns = sql.split(reader.parenthesized() or "")
     while not reader.take("as"):
         if clause := reader.take(rf"comment ({sql.STRING})"):

@@ -10,14 +10,15 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from tests.warehouse import containers, descriptions, information_schema, relations, sql
+from tests.warehouse import containers, descriptions, information_schema, privileges, relations, sql
 from tests.warehouse.catalog import Catalog, Relation, quoted
 from tests.warehouse.contract import Context, Name, SqlEngine, StatementFailed, Struct
 from tests.warehouse.registry import HANDLERS, rows, unsupported
@@ -38,10 +39,6 @@ KNOWN = re.compile(
     r"|optimize|put|refresh|remove|reset|restore|revoke|set|show|truncate|uncache|undrop|update|use|vacuum)\b",
     re.IGNORECASE,
 )
-PATH = re.compile(r"\b(parquet|json|text|csv|delta)\s*\.\s*`([^`]+)`", re.IGNORECASE)
-READ_FILES = re.compile(
-    r"\bread_files\s*\(\s*'([^']+)'\s*(?:,\s*format\s*=>\s*'(parquet|json|text|csv)'\s*)?\)", re.IGNORECASE
-)
 
 
 class LocalWarehouse:
@@ -55,16 +52,18 @@ class LocalWarehouse:
         self._log = (catalog.folder / "statements.jsonl").open("a", encoding="utf-8")
         self.attach_all()
 
-    def open_session(self, catalog: str | None, schema: str | None, settings: Mapping[str, str]) -> WarehouseSession:
+    def open_session(
+        self, user: str, catalog: str | None, schema: str | None, settings: Mapping[str, str]
+    ) -> WarehouseSession:
         """Open a session; as on Databricks, neither has to exist yet."""
         first = next(iter(self.catalog.catalogs))
-        return WarehouseSession(self, (catalog or first).lower(), (schema or "default").lower(), settings)
+        return WarehouseSession(self, user, (catalog or first).lower(), (schema or "default").lower(), settings)
 
     def attach_all(self) -> None:
         """Tell the engine, new or begun anew, of everything in the catalog."""
         self.engine.restart(list(self.catalog.catalogs))
-        for catalog, schemas in self.catalog.catalogs.items():
-            for schema in [*schemas, EMPTY_SCHEMA]:
+        for catalog in self.catalog.catalogs:
+            for schema in [*self.catalog.schemas(catalog), EMPTY_SCHEMA]:
                 self.engine.attach_schema(catalog, schema)
         self.broken_views = []
         for name, relation in sorted(self.catalog.relations(), key=lambda entry: entry[1].is_view):
@@ -98,11 +97,11 @@ class LocalWarehouse:
         """
         text = sql.with_calls(text, {"current_timestamp", "current_date"})
         text = sql.with_lower_names(text, {*self.catalog.names(), *temporary_views})
-        text = READ_FILES.sub(lambda match: f"{match[2] or 'parquet'}.`{match[1]}`", text)
-        return PATH.sub(lambda match: f"{match[1]}.`{self._path(match[2])}`", text)
+        text = sql.READ_FILES.sub(lambda match: f"{match[2] or 'parquet'}.`{match[1]}`", text)
+        return sql.PATH.sub(lambda match: f"{match[1]}.`{self._path(match[2])}`", text)
 
     def _path(self, path: str) -> Path:
-        match = re.fullmatch(r"(?:dbfs:)?/Volumes/([^/]+)/([^/]+)/([^/]+)(/.*)?", path)
+        match = sql.VOLUME_PATH.fullmatch(path)
         if match is None:
             raise unsupported("only paths in volumes (/Volumes/<catalog>/<schema>/<volume>/...) are read", path)
         folder = self.catalog.volumes_folder.joinpath(*(part.lower() for part in match.groups()[:3]))
@@ -135,8 +134,10 @@ class LocalWarehouse:
 class WarehouseSession:
     """See Session in contract.py."""
 
-    def __init__(self, warehouse: LocalWarehouse, catalog: str, schema: str, settings: Mapping[str, str]) -> None:
-        self.id = uuid.uuid4().hex[:12]
+    def __init__(
+        self, warehouse: LocalWarehouse, user: str, catalog: str, schema: str, settings: Mapping[str, str]
+    ) -> None:
+        self.id, self.user = uuid.uuid4().hex[:12], user
         self.warehouse, self.catalog, self.engine = warehouse, warehouse.catalog, warehouse.engine
         self.current_catalog, self.current_schema = catalog, schema
         self.settings = {key.lower(): value for key, value in settings.items()}
@@ -147,7 +148,10 @@ class WarehouseSession:
         try:
             with self.warehouse.lock:
                 started = time.perf_counter()
-                return self._execute(sql.bare(statement))
+                bare = sql.bare(statement)
+                handler = self._handler(bare)
+                privileges.require(self, bare)
+                return handler()
         except Exception as error:
             outcome = str(error).split("\n")[0]
             raise
@@ -158,14 +162,15 @@ class WarehouseSession:
     def close(self) -> None:
         self.temporary_views.clear()
 
-    def _execute(self, bare: str) -> pa.Table:
+    def _handler(self, bare: str) -> Callable[[], pa.Table]:
+        """Return what answers a statement. Raises StatementFailed if nothing does."""
         if QUERY.match(bare):
-            return self.query(bare)
+            return partial(self.query, bare)
         if change := CHANGE.match(bare):
-            return self._change(bare, change)
+            return partial(self._change, bare, change)
         for pattern, handler in HANDLERS:
             if match := pattern.fullmatch(bare):
-                return handler(self, match)
+                return partial(handler, self, match)
         if KNOWN.match(bare):
             raise unsupported("the local warehouse does not know this statement", bare)
         word = (bare.split() or ["end of input"])[0]
@@ -220,9 +225,18 @@ class WarehouseSession:
         full = [self.current_catalog][: 2 - len(parts)] + parts
         return full[0], full[1]
 
+    def path(self, kind: str, written: str | None) -> tuple[str, ...]:
+        """Complete the name of an object of any kind; by default, the current catalog's or schema's."""
+        if kind.lower() == "catalog":
+            return (sql.parts(written)[0] if written else self.current_catalog,)
+        if kind.lower() in ("schema", "database"):
+            return self.schema_name(written)
+        assert written is not None
+        return self.name(written)
+
     def resolved(self, text: str) -> str:
         """Return a statement as the engine takes it. Raises StatementFailed if there is nothing at a path in it."""
-        return self.warehouse.resolved(text, self.temporary_views)
+        return self.warehouse.resolved(sql.with_user(text, self.user), self.temporary_views)
 
     def complete(self, query: str) -> tuple[str, Struct]:
         """Return a query with complete names, for a view, and the type of its rows."""
@@ -231,7 +245,7 @@ class WarehouseSession:
         except StatementFailed as error:
             if error.sqlstate != "42P01":
                 raise
-        ctes = {sql.parts(name)[0] for name in re.findall(rf"({sql.PART})\s+as\s*\(", query, re.IGNORECASE)}
+        ctes = sql.ctes(query)
 
         def completed(match: re.Match[str]) -> str:
             parts = sql.parts(match[2])

@@ -11,9 +11,15 @@ TOKENS = re.compile(
     |(?P<other>\s+|\w+|.)""",
     re.VERBOSE | re.DOTALL,
 )
+PATH = re.compile(r"\b(parquet|json|text|csv|delta)\s*\.\s*`([^`]+)`", re.IGNORECASE)
+READ_FILES = re.compile(
+    r"\bread_files\s*\(\s*'([^']+)'\s*(?:,\s*format\s*=>\s*'(parquet|json|text|csv)'\s*)?\)", re.IGNORECASE
+)
+VOLUME_PATH = re.compile(r"(?:dbfs:)?/Volumes/([^/]+)/([^/]+)/([^/]+)(/.*)?")
 PART = r"(?:`(?:[^`]|``)+`|\w+)"
 NAME = rf"{PART}(?:\s*\.\s*{PART}){{0,2}}"
 STRING = r"""(?:'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.)*")"""
+PRINCIPAL = r"(?:`[^`]+`|\S+)"
 BEFORE_NAMES = {"from", "join", "into", "update", "using", "table", "overwrite"}
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 
@@ -49,6 +55,39 @@ def with_lower_names(sql: str, names: set[str]) -> str:
         written.append(word)
         before = before if word.isspace() else word
     return "".join(written)
+
+
+def with_user(sql: str, user: str) -> str:
+    """Return a statement in which the name of who asks stands for current_user()."""
+    called = re.compile(rf"{STRING}|`(?:[^`]|``)*`|\b((?:current|session)_user\s*\(\s*\))", re.IGNORECASE)
+    return called.sub(lambda match: f"'{user}'" if match[1] else match[0], sql)
+
+
+def read_names(sql: str) -> set[str]:
+    """Return the names that a statement may read, as they are written in it, and perhaps some that are of columns.
+
+    With dots: wherever they are. Without: after FROM, JOIN and the like, and after a comma; names of CTEs excepted.
+    """
+    text = code(sql)
+    own, found, before = ctes(text), set(), ""
+    for match in re.finditer(rf"{NAME}|[^\s\w`]", text):
+        named = parts(match[0])
+        if len(named) > 1 or (named and before.lower() in {*BEFORE_NAMES, ","} and named[0] not in own):
+            found.add(match[0])
+        before = match[0]
+    return found
+
+
+def volumes(sql: str) -> set[tuple[str, str, str]]:
+    """Return the volumes from which a statement reads files."""
+    paths = [match[2] for match in PATH.finditer(sql)] + [match[1] for match in READ_FILES.finditer(sql)]
+    found = [match for match in map(VOLUME_PATH.fullmatch, paths) if match]
+    return {(match[1].lower(), match[2].lower(), match[3].lower()) for match in found}
+
+
+def ctes(sql: str) -> set[str]:
+    """Return the names that a query gives in its WITH."""
+    return {parts(name)[0] for name in re.findall(rf"({PART})\s+as\s*\(", sql, re.IGNORECASE)}
 
 
 def parts(name: str) -> list[str]:

@@ -38,6 +38,7 @@ def test_everything_outlives_a_restart(tmp_path: Path) -> None:
             "alter table t set tags ('pii' = 'no')",
             "create volume files",
             "grant select on table s.t to `someone`",
+            "alter schema s owner to `another`",
             "create catalog other",
             "create table other.default.t2 as select 7 as seven",
         ):
@@ -55,7 +56,9 @@ def test_everything_outlives_a_restart(tmp_path: Path) -> None:
         assert ask(connection, "select tag_name, tag_value from information_schema.table_tags") == [("pii", "no")]
         assert ask(connection, "select constraint_name from information_schema.table_constraints") == [("pk",)]
         assert ask(connection, "show volumes") == [("s", "files")]
-        assert ask(connection, "show grants on table s.t") == [("someone", "SELECT", "TABLE", "s.t")]
+        assert ask(connection, "show grants on table s.t") == [("someone", "SELECT", "TABLE", "bank.s.t")]
+        owners = "select schema_owner from bank.information_schema.schemata where schema_name = 's'"
+        assert ask(connection, owners) == [("another",)]
         assert ask(connection, "select * from other.default.t2") == [(7,)]
         with pytest.raises(Exception, match="DELTA_VIOLATE_CONSTRAINT_WITH_VALUES"):
             ask(connection, "insert into t values (-1, 'x')")

@@ -21,8 +21,7 @@ def answer(request: _RequestHandler) -> None:
     path, parts = request.url_path, request.url_path.strip("/").split("/")
     try:
         if request.command == "GET" and path == "/api/2.0/preview/scim/v2/Me":
-            user = request.server.credentials.client_id or "local@warehouse"
-            request.send_json({"id": "1", "userName": user, "displayName": user, "active": True})
+            request.send_json({"id": "1", "userName": request.user, "displayName": request.user, "active": True})
         elif request.command == "GET" and path.startswith("/api/2.0/sql/warehouses"):
             request.send_json(_warehouses(request, parts[4] if len(parts) > 4 else None))
         elif path.startswith(UNITY):
@@ -61,8 +60,9 @@ def _unity(request: _RequestHandler, kind: str, full_name: str | None) -> dict[s
 
             message = f"Volume '{'.'.join(name)}' already exists"
             raise HttpError(HTTPStatus.CONFLICT, "VOLUME_ALREADY_EXISTS", message)
+        request.require("CREATE VOLUME", name)
         with catalog.lock:
-            catalog.create_volume(name, body.get("comment"))
+            catalog.create_volume(name, body.get("comment"), request.user)
         return _volume(request, *name)
     parts = full_name.split(".") if full_name else []
     if kind == "catalogs":
@@ -93,4 +93,4 @@ def _volume(request: _RequestHandler, catalog: str, schema: str, name: str) -> d
         message = f"Volume '{catalog}.{schema}.{name}' does not exist."
         raise StatementFailed("VOLUME_DOES_NOT_EXIST", message, "42704")
     return {"name": name, "catalog_name": catalog, "schema_name": schema, "full_name": f"{catalog}.{schema}.{name}",
-            "volume_type": "MANAGED", "comment": volumes[name]}  # fmt: skip
+            "volume_type": "MANAGED", "owner": volumes[name].owner, "comment": volumes[name].comment}  # fmt: skip
