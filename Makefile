@@ -25,10 +25,10 @@ warehouse: setup ## Start a local SQL warehouse for DATABASE_TYPE=databricks (WA
 	@$(ACTIVATE); exec python -m tests.warehouse --folder data/warehouse --port $(or $(WAREHOUSE_PORT),8899) --print-env
 
 test: setup ## Run every check and test
-	@$(ACTIVATE); scripts/lint.sh && pytest -n 2 --dist loadfile
+	@$(ACTIVATE); scripts/lint.sh && pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-quick: setup ## Run the tests without those that take more than ten seconds
-	@$(ACTIVATE); pytest -n 2 --dist loadfile -m "not slow"
+	@$(ACTIVATE); pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-deep: setup ## Play generated deliveries and crashes for as long as told (MINUTES=30)
 	@$(ACTIVATE); MINUTES=$(or $(MINUTES),30) scripts/test_deep.sh

@@ -40,7 +40,7 @@ SECOND_DAY = (
     ["A,1,9999.99,savings", "B,2,500.00,checking", "E,4,20000,savings", "F,4,-1,savings"],
 )
 RANDOM = random.Random(int(os.environ.get("CRASH_SEED", "1")))
-RANDOM_CRASHES = int(os.environ.get("RANDOM_CRASHES", "2"))
+RANDOM_CRASHES = int(os.environ.get("RANDOM_CRASHES", "1"))
 
 
 def play(settings: Settings, number: int, run_id: str) -> None:
