@@ -13,6 +13,7 @@ from pathlib import Path
 
 from include.files import Locked, lock
 from tests.warehouse.catalog import Catalog
+from tests.warehouse.contract import ADMIN
 from tests.warehouse.engine import SailEngine
 from tests.warehouse.http_server import Credentials, WarehouseServer
 from tests.warehouse.sessions import LocalWarehouse
@@ -40,8 +41,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--client-secret")
     parser.add_argument("--catalog", default="main", help="made if it doesn't exist; the default of new sessions")
     parser.add_argument("--http-path", default="/sql/1.0/warehouses/local")
-    parser.add_argument("--print-env", action="store_true", help="print the lines for .env instead of JSON")
-    parser.add_argument("--schema", default="lc_pipeline", help="for --print-env alone")
+    parser.add_argument("--print-env", action="store_true", help="make schema and volume, print lines for .env")
+    parser.add_argument("--schema", default="lc_pipeline", help="for --print-env")
     options = parser.parse_args(arguments)
     options.folder = options.folder.resolve()
     if bool(options.client_id) != bool(options.client_secret):
@@ -71,6 +72,10 @@ def _serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    if options.print_env:
+        session = warehouse.open_session(ADMIN, options.catalog, None, {})
+        session.execute(f"create schema if not exists `{options.schema}`")
+        session.execute(f"create volume if not exists `{options.schema}`.landing")
     print(_lines_for_env(server, options) if options.print_env else _line(server, options), flush=True)
     ended.wait()
     server.shutdown()
