@@ -18,7 +18,7 @@ from include.files import lock, replacing
 from include.ingestion import Ingestion, IngestionError, UnfinishedDelivery, ingest
 from include.ledger import Delivery, Ledger, time_text
 from include.settings import Settings
-from include.warehouse import open_warehouse
+from include.warehouse import Warehouse, open_warehouse
 
 if TYPE_CHECKING:
     from dbt.contracts.results import RunResult
@@ -76,8 +76,8 @@ def ingest_delivery(
     delivered_at: datetime | None = None
     message: str | None = None
     try:
-        _check_history(settings)
         warehouse = open_warehouse(settings, run_id=run_id)
+        _check_history(settings, warehouse)
 
         def before_commit(replaced: Delivery | None) -> None:
             if replaced:
@@ -187,9 +187,9 @@ def _finish(settings: Settings) -> None:
         write_report(settings, run_id=run_id)
 
 
-def _check_history(settings: Settings) -> None:
+def _check_history(settings: Settings, warehouse: Warehouse) -> None:
     """Refuse to begin a history anew beside a landing that has one, or the other way round."""
-    has_history = open_warehouse(settings).has_history()
+    has_history = warehouse.has_history()
     ledger = Ledger.load(settings.landing_path)
     if ledger.last_processed and not has_history:
         raise IngestionError(

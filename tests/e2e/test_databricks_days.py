@@ -24,14 +24,27 @@ STATEMENTS = Path(__file__).parent / "expected" / "databricks_statements.txt"
 pytestmark = pytest.mark.slow
 
 
+def as_airflow_connection(warehouse: LocalWarehouse) -> dict[str, str]:
+    """Return variables that leave who connects, and where to, to an Airflow connection alone."""
+    connection = {
+        "conn_type": "databricks",
+        "host": warehouse.host,
+        "password": warehouse.token,
+        "extra": {"http_path": warehouse.http_path},
+    }
+    nothing = dict.fromkeys(("DATABRICKS_HOST", "DATABRICKS_HTTP_PATH", "DATABRICKS_TOKEN"), "")
+    return nothing | {"DATABRICKS_CONN_ID": "lending", "AIRFLOW_CONN_LENDING": json.dumps(connection)}
+
+
 class Days:
-    """The three days, played once, and the tables after each."""
+    """The three days, played once, and the tables after each. Credentials are in an Airflow connection."""
 
     def __init__(self, folder: Path, warehouse: LocalWarehouse) -> None:
         self.folder = folder
         self.recorder = Recorder(folder, warehouse.settings(folder / "live"))
         self.settings: Settings = self.recorder.settings
         airflow = AirflowHome(folder / "airflow", self.settings)
+        airflow.environment |= as_airflow_connection(warehouse)
         before = len(warehouse.statements())
         self.stages: dict[str, Stage] = {}
         self.tables: dict[tuple[str, str], Table] = {}

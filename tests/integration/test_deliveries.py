@@ -22,6 +22,7 @@ from include.ledger import Ledger
 from include.pipeline import DeliveryFailed, deliver
 from include.rebuild import rebuild
 from include.settings import Settings
+from include.warehouse import WarehouseError
 from tests.conftest import day, environment_of, settings_in, write_extracts
 from tests.tables import read_table, read_tables
 
@@ -194,6 +195,28 @@ def test_a_correction_takes_back_what_an_unfinished_delivery_had_done(
     played = read_tables(settings)
     rebuild(settings)
     assert read_tables(settings) == played
+
+
+def test_a_rebuild_lets_an_unfinished_delivery_be_corrected_though_its_checkpoint_is_lost(
+    first_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corrected = [*CUSTOMERS[:2], "3,Cyrus,no"], ACCOUNTS
+    lost, kept = copy_of(first_day, tmp_path / "lost"), copy_of(first_day, tmp_path / "kept")
+    for settings in (lost, kept):
+        with monkeypatch.context() as patch:
+            break_snapshots(settings, patch)
+            with pytest.raises(DeliveryFailed):
+                play(settings, 6, *SECOND_DAY)
+    (checkpoint,) = lost.duckdb_path.parent.glob("*.checkpoint")
+    checkpoint.unlink()
+    with pytest.raises(WarehouseError, match=r"can't be undone: run `python -m include\.rebuild`"):
+        play(lost, 6, *corrected)
+
+    rebuild(lost)
+
+    for settings in (lost, kept):
+        play(settings, 6, *corrected)
+    assert read_tables(lost) == read_tables(kept)
 
 
 def test_a_landing_without_its_tables_is_not_begun_anew(first_day: Settings, tmp_path: Path) -> None:
