@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8080
 ACTIVATE := . ./env.sh
 
-.PHONY: help setup run demo ui warehouse test test-quick test-deep test-mutations lint format manifest lock upgrade \
+.PHONY: help setup run demo ui warehouse test test-quick test-containers test-deep test-mutations lint format manifest lock upgrade \
 	benchmark check-databricks clean
 
 help: ## List these commands
@@ -29,6 +29,9 @@ test: setup ## Run every check and test
 
 test-quick: setup ## Run the tests without those that take more than ten seconds
 	@$(ACTIVATE); pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-containers: setup ## Build and start docker-compose.yaml, by docker or podman, and use it
+	@$(ACTIVATE); pytest tests/containers
 
 test-deep: setup ## Play generated deliveries and crashes for as long as told (MINUTES=30)
 	@$(ACTIVATE); MINUTES=$(or $(MINUTES),30) scripts/test_deep.sh

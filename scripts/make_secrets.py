@@ -20,8 +20,8 @@ class SecretChanged(Exception):
     """A variable asks for another secret than the one that data has been made with."""
 
 
-def secret(folder: Path, name: str, *, default: str, may_change: bool = True) -> str:
-    """Return the secret of this name, and keep it in `folder`.
+def secret(folder: Path, name: str, *, default: str, may_change: bool = True, mode: int = 0o600) -> str:
+    """Return the secret of this name, and keep it in `folder`, in a file of this mode.
 
     Raises SecretChanged where what was made with the old one could no longer be read.
     """
@@ -33,23 +33,25 @@ def secret(folder: Path, name: str, *, default: str, may_change: bool = True) ->
             f"{name} is not what it was on the first start, and what was made with that could no longer be read: take "
             f"the variable away to go on with the old one, or `docker compose down --volumes` to lose all and begin anew"
         )
-    write(file, value)
+    write(file, value, mode)
     return value
 
 
-def write(file: Path, text: str) -> None:
-    """Replace the file at once; PostgreSQL, another user, reads some of them."""
+def write(file: Path, text: str, mode: int = 0o600) -> None:
+    """Replace the file at once."""
     temporary = file.with_suffix(".new")
+    temporary.touch(mode)
     temporary.write_text(text)
-    temporary.chmod(0o444)
+    temporary.chmod(mode)
     temporary.replace(file)
 
 
 def make_secrets(folder: Path) -> None:
     """Write all secrets into `folder`, which is made, and what Airflow reads them in: connection, broker, passwords."""
     folder.mkdir(parents=True, exist_ok=True)
-    postgres = secret(folder, "POSTGRES_PASSWORD", default=token_urlsafe(24), may_change=False)
-    redis = secret(folder, "REDIS_PASSWORD", default=token_urlsafe(24))
+    others = 0o444  # PostgreSQL and Redis run as users of their own
+    postgres = secret(folder, "POSTGRES_PASSWORD", default=token_urlsafe(24), may_change=False, mode=others)
+    redis = secret(folder, "REDIS_PASSWORD", default=token_urlsafe(24), mode=others)
     secret(folder, "FERNET_KEY", default=Fernet.generate_key().decode(), may_change=False)
     secret(folder, "JWT_SECRET", default=token_urlsafe(48))
     secret(folder, "API_SECRET_KEY", default=token_urlsafe(48))
