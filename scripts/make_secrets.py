@@ -30,8 +30,8 @@ def secret(folder: Path, name: str, *, default: str, may_change: bool = True, mo
     value = os.environ.get(name) or kept or default
     if kept and value != kept and not may_change:
         raise SecretChanged(
-            f"{name} is not what it was on the first start, and what was made with that could no longer be read: take "
-            f"the variable away to go on with the old one, or `docker compose down --volumes` to lose all and begin anew"
+            f"{name} is not what it was on the first start, and what was made with that could no longer be read: "
+            f"unset it to go on with the old one, or begin anew and lose all with `docker compose down --volumes`"
         )
     write(file, value, mode)
     return value

@@ -93,11 +93,8 @@ def stack() -> Iterator[Stack]:
     else:
         install("podman")
         engine = Podman(project, environment, WORK)
-    public = public_images()
-    if engine.can_pull(public["RUNTIME_IMAGE"]):
-        images = {"RUNTIME_IMAGE": "runtime"}
-    else:
-        images = build_stand_ins(engine, WORK)
+    pulled = all(engine.can_pull(image) for image in public_images())
+    images = {"RUNTIME_IMAGE": "runtime"} if pulled else build_stand_ins(engine, WORK)
     engine.environment |= images
     argument = f"RUNTIME_IMAGE={images['RUNTIME_IMAGE']}"
     engine.build(project, environment["LC_PIPELINE_IMAGE"], "--build-arg", argument)
@@ -112,6 +109,6 @@ def stack() -> Iterator[Stack]:
 
 
 def logs_of(engine: Docker) -> Iterator[str]:
-    for name, container in engine.services().items():
-        yield f"==== {name}"
-        yield engine.engine("logs", container["Id"], check=False)
+    for service in engine.services():
+        yield f"==== {service}"
+        yield engine.logs(service)

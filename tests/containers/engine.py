@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -22,9 +21,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 DEBIAN_PACKAGES = {
-    "podman": ("podman", "buildah", "runc", "containernetworking-plugins", "iptables", "uidmap")
-    + ("golang-github-containernetworking-plugin-dnsname",),
-    "debootstrap": ("debootstrap",),
+    "podman": "podman buildah runc iptables containernetworking-plugins "
+    "golang-github-containernetworking-plugin-dnsname",
+    "debootstrap": "debootstrap",
 }
 
 
@@ -42,7 +41,7 @@ def install(program: str) -> None:
     assert shutil.which("apt-get") and os.geteuid() == 0, f"{program} is needed: install it (as root, on Debian, we do)"
     run("apt-get", "update", "-qq")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "install", "-yqq", "--no-install-recommends", *DEBIAN_PACKAGES[program], env=environment)
+    run("apt-get", "install", "-yqq", "--no-install-recommends", *DEBIAN_PACKAGES[program].split(), env=environment)
 
 
 class Docker:
@@ -108,8 +107,12 @@ class Docker:
     def exec(self, service: str, *command: str, check: bool = True) -> str:
         return self.engine("exec", self.services()[service]["Id"], *command, check=check)
 
-    def is_healthy(self, service: str) -> bool:
-        return bool(self.services()[service]["State"]["Health"]["Status"] == "healthy")
+    def logs(self, service: str) -> str:
+        """What the service has written, errors included."""
+        command = [self.name, "logs", self.services()[service]["Id"]]
+        return subprocess.run(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ).stdout
 
 
 class Podman(Docker):
@@ -171,7 +174,7 @@ class Podman(Docker):
                 self.wait_until_healthy(name)
             else:
                 status = self.engine("wait", self.services()[name]["Id"]).strip()
-                assert status == "0", f"{name} ended with {status}: {self.engine('logs', self.services()[name]['Id'])}"
+                assert status == "0", f"{name} ended with {status}: {self.logs(name)}"
 
     def wait_until_healthy(self, service: str) -> None:
         end = time.monotonic() + 300
@@ -226,12 +229,8 @@ def build_stand_ins(engine: Docker, folder: Path) -> dict[str, str]:
     return images
 
 
-def public_images() -> dict[str, str]:
+def public_images() -> list[str]:
     """The base images that Dockerfile and compose file name where nothing else is said."""
     runtime = re.findall(r"^FROM (\S+) AS runtime$", (ROOT / "Dockerfile").read_text(), re.M)
-    compose = dict(re.findall(r"\$\{(\w+_IMAGE):-([^}]+:[^}]+)\}", (ROOT / "docker-compose.yaml").read_text()))
-    return {"RUNTIME_IMAGE": runtime[0], **compose}
-
-
-def is_debian() -> bool:
-    return "debian" in platform.freedesktop_os_release().get("ID", "")
+    others = re.findall(r"\$\{\w+_IMAGE:-([^}]+:[^}]+)\}", (ROOT / "docker-compose.yaml").read_text())
+    return [*runtime, *others]

@@ -1,4 +1,4 @@
-"""docker-compose.yaml as a person uses it: built, started, logged in to, triggered, restarted, killed; and what is open.
+"""docker-compose.yaml as a person uses it: built, started, triggered, restarted, killed; and what is open.
 
 Run by `make test-containers`. The tests go by their order in this file: each finds the stack as the last one left it.
 """
@@ -97,7 +97,7 @@ def test_no_secret_is_in_a_containers_settings_or_logs(stack: Stack) -> None:
     secrets = {name: stack.secret(name) for name in SECRETS}
     assert len(set(secrets.values())) == len(SECRETS)
     for service, container in stack.engine.services().items():
-        seen = json.dumps(container) + stack.engine.engine("logs", container["Id"])
+        seen = json.dumps(container) + stack.engine.logs(service)
         assert [name for name, value in secrets.items() if value in seen] == [], service
 
 
