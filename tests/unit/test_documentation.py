@@ -170,3 +170,15 @@ def test_the_index_leads_to_every_document() -> None:
     named = {(PROJECT_ROOT / name).resolve() for name in DOCUMENTS if Path(name).parts[0] == "docs"}
 
     assert sorted(str(path.relative_to(PROJECT_ROOT)) for path in named - linked - {folder / "README.md"}) == []
+
+
+def test_the_messages_in_the_execution_guide_are_those_of_the_code() -> None:
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted((PROJECT_ROOT / "include").rglob("*.py")))
+    texts = re.sub(r'"\s*f?"', "", sources)  # a message that goes on in the next line
+    table = DOCUMENTS["PIPELINE_EXECUTION_GUIDE.md"].partition("## When something fails")[2]
+    symptoms = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
+    messages = [message for message in code(symptoms) if " " in message]
+    pieces = [piece.strip() for message in messages for piece in message.split("...") if " " in piece.strip()]
+
+    assert len(pieces) > 8
+    assert [piece for piece in pieces if piece not in texts] == []
