@@ -6,8 +6,8 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8080
 ACTIVATE := . ./env.sh
 
-.PHONY: help setup run demo ui warehouse test test-quick test-containers test-deep test-mutations lint format manifest lock upgrade \
-	benchmark check-databricks clean
+.PHONY: help setup run demo ui warehouse test test-quick test-containers test-deep test-mutations lint format manifest \
+	lock upgrade benchmark check-databricks docs clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ benchmark: setup ## Measure the daily delivery against a hand-written script (CU
 
 check-databricks: setup ## Prove one by one the rights that the pipeline needs on Databricks
 	@$(ACTIVATE); python -m scripts.check_databricks
+
+docs: setup ## Write the data dictionary from dbt's manifest
+	@$(ACTIVATE); python -m scripts.data_dictionary
 
 lock: .venv/.installed ## Write requirements.lock from requirements.txt and requirements-dev.in
 	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
