@@ -40,7 +40,7 @@ def secret(folder: Path, name: str, *, default: str, may_change: bool = True, mo
 def write(file: Path, text: str, mode: int = 0o600) -> None:
     """Replace the file at once."""
     temporary = file.with_suffix(".new")
-    temporary.touch(mode)
+    temporary.touch(0o600)
     temporary.write_text(text)
     temporary.chmod(mode)
     temporary.replace(file)
