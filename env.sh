@@ -30,7 +30,6 @@ export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True
 # Cosmos parses nothing, since it is given dbt's manifest; telemetry only makes every start slower.
 export AIRFLOW__COSMOS__ENABLE_TELEMETRY=False
 export AIRFLOW__COSMOS__CACHE_DIR="$AIRFLOW_HOME/cosmos"
-export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False
 export DBT_SEND_ANONYMOUS_USAGE_STATS=False
 export DO_NOT_TRACK=1
 

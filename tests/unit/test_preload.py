@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT
-
 from plugins.preload import forks_tasks
 
 
