@@ -68,11 +68,8 @@ upgrade: .venv/.installed ## Raise every version in requirements.lock to the new
 clean: ## Remove what set-up and runs have made, the history in data/ excepted
 	rm -rf .venv .airflow .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt/target dbt/logs
 
-setup: .airflow/.migrated manifest
+setup: .venv/.installed manifest
+	@$(ACTIVATE); scripts/migrate.sh
 
 .venv/.installed: requirements.lock scripts/install.sh
 	@scripts/install.sh
-
-.airflow/.migrated: .venv/.installed
-	@$(ACTIVATE); echo "setting up Airflow's database in .airflow"; mkdir -p .airflow; \
-		airflow db migrate > .airflow/migrate.log 2>&1 || { cat .airflow/migrate.log; exit 1; }; touch $@

@@ -1,5 +1,12 @@
 # The environment of this folder, for make and for your shell: `. ./env.sh`, in the repository's folder.
-# Nothing outside the folder is touched. Settings of the pipeline itself belong in .env (see .env.example).
+# Nothing outside the folder is touched. Settings belong in .env (see .env.example); what is set already goes before it.
+
+# The pipeline reads its own settings from .env. Airflow's, as AIRFLOW__CORE__PARALLELISM=8, have to be variables.
+if [ -f .env ]; then
+    eval "$(sed -n \
+        -e "s/^\(AIRFLOW_[A-Za-z0-9_]*\)=\([\"']\)\(.*\)\2\$/\1=\3/" \
+        -e "s/'/'\\\\''/g; s/^\(AIRFLOW_[A-Za-z0-9_]*\)=\(.*\)/[ -n \"\${\1+set}\" ] || export \1='\2'/p" .env)"
+fi
 
 export PATH="$PWD/.venv/bin:$PATH"
 export AIRFLOW_HOME="$PWD/.airflow"
@@ -23,7 +30,6 @@ export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True
 # Cosmos parses nothing, since it is given dbt's manifest; telemetry only makes every start slower.
 export AIRFLOW__COSMOS__ENABLE_TELEMETRY=False
 export AIRFLOW__COSMOS__CACHE_DIR="$AIRFLOW_HOME/cosmos"
-export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False
 export DBT_SEND_ANONYMOUS_USAGE_STATS=False
 export DO_NOT_TRACK=1
 

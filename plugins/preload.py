@@ -1,4 +1,4 @@
-"""Loads and warms up dbt and Cosmos once, in the scheduler, which forks the workers, instead of once in each task."""
+"""Loads and warms up dbt and Cosmos once, in the process that forks the tasks' processes, instead of in each task."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from include.errors import PipelineError
 log = logging.getLogger(__name__)
 
 
-def is_scheduler(arguments: list[str]) -> bool:
-    """Tell whether a process started with these arguments is the scheduler; other components run no tasks."""
-    return "scheduler" in arguments[1:2]
+def forks_tasks(arguments: list[str]) -> bool:
+    """Tell whether a process started with these arguments forks processes that run tasks: the scheduler (whose
+    LocalExecutor does) and a Celery worker; other components run no tasks."""
+    return arguments[1:2] == ["scheduler"] or arguments[1:3] == ["celery", "worker"]
 
 
 class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
@@ -25,8 +26,8 @@ class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
-        """Do in the scheduler what each dbt task would have to; see include.dbt_project.warm_up for what it costs."""
-        if is_scheduler(sys.argv):
+        """Do beforehand what each dbt task would have to; see include.dbt_project.warm_up for what it costs."""
+        if forks_tasks(sys.argv):
             from include.dbt_project import warm_up
 
             try:

@@ -1,0 +1,50 @@
+"""env.sh: Airflow's own settings may stand in .env, beside the pipeline's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from include.settings import PROJECT_ROOT
+
+
+def environment_of(folder: Path, lines: list[str], **variables: str) -> dict[str, str]:
+    """Return the environment of a shell that reads env.sh in a folder with this .env."""
+    shutil.copy(PROJECT_ROOT / "env.sh", folder)
+    (folder / ".env").write_text("\n".join([*lines, ""]))
+    shell = ["sh", "-euc", ". ./env.sh; env -0"]
+    ended = subprocess.run(
+        shell, cwd=folder, env={"PATH": os.environ["PATH"], **variables}, check=True, capture_output=True, text=True
+    )
+    return dict(line.split("=", 1) for line in ended.stdout.split("\0") if line)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("AIRFLOW__A__B=postgresql+psycopg2://u:p@h/d", "postgresql+psycopg2://u:p@h/d"),
+        ('AIRFLOW__A__B="two words"', "two words"),
+        ("AIRFLOW__A__B='two words'", "two words"),
+        ("AIRFLOW__A__B=user", "user"),
+        ("AIRFLOW__A__B=it's $HOME `id` $(id) \\ \"", "it's $HOME `id` $(id) \\ \""),
+        ("AIRFLOW__A__B=", ""),
+    ],
+)
+def test_a_value_in_dotenv_arrives_as_it_is_written(tmp_path: Path, line: str, expected: str) -> None:
+    assert environment_of(tmp_path, [line])["AIRFLOW__A__B"] == expected
+
+
+def test_the_environment_goes_before_dotenv_and_dotenv_before_env_sh(tmp_path: Path) -> None:
+    lines = ["AIRFLOW__CORE__PARALLELISM=8", "AIRFLOW__API__HOST=0.0.0.0", "# AIRFLOW__A__B=1"]
+    found = environment_of(tmp_path, lines, AIRFLOW__API__HOST="::1")
+    assert (found["AIRFLOW__CORE__PARALLELISM"], found["AIRFLOW__API__HOST"]) == ("8", "::1")
+    assert "AIRFLOW__A__B" not in found
+
+
+def test_the_pipelines_settings_stay_in_dotenv(tmp_path: Path) -> None:
+    """include/settings.py reads them anew each time; exported, they would outlive a change of the file."""
+    assert "DATABRICKS_TOKEN" not in environment_of(tmp_path, ["DATABRICKS_TOKEN=secret"])
