@@ -39,7 +39,7 @@ test-deep: setup ## Play generated deliveries and crashes for as long as told (M
 test-mutations: setup ## Break the rules one at a time and see that the tests fail (half an hour)
 	@$(ACTIVATE); python -m scripts.mutation_check
 
-lint: setup ## Check Python, SQL and YAML
+lint: setup ## Check Python, SQL, YAML, Dockerfiles and compose files
 	@$(ACTIVATE); scripts/lint.sh
 
 format: setup ## Format Python and SQL

@@ -23,6 +23,7 @@ CMD ["bash"]
 
 ONBUILD COPY packages.txt .
 ONBUILD USER root
+# hadolint ignore=DL3009,SC3010
 ONBUILD RUN if [[ -s packages.txt ]]; then \
     apt-get update && sed -e 's/#.*//' packages.txt | xargs apt-get install -y --no-install-recommends; fi
 ONBUILD COPY requirements.txt .
