@@ -129,7 +129,10 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
             rebuild(settings)
         _write_extracts(history, inputs, deliveries[-1])
         print(f"delivering the last one, of {time_text(deliveries[-1])}", flush=True)
-        deliver(replace(settings, input_path=inputs), logical_date=deliveries[-1], run_id=RUN_ID, accept_row_drop=True)
+        report = deliver(
+            replace(settings, input_path=inputs), logical_date=deliveries[-1], run_id=RUN_ID, accept_row_drop=True
+        )
+        print(f"report {report}")
         _compare(history, settings)
 
 
@@ -182,7 +185,7 @@ def _find_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
 
 
 def _read(connection: duckdb.DuckDBPyConnection, path: Path, schema: str, snapshot: Snapshot, time_zone: str) -> None:
-    """Make `old_<name>`: the versions as they are, times in UTC without a zone. Raises MigrationError if they overlap."""
+    """Make `old_<name>`: the versions as they are, times in UTC. Raises MigrationError where they overlap."""
     table = f'old."{schema}".{snapshot.table}'
 
     def in_utc(column: str) -> str:
@@ -191,7 +194,11 @@ def _read(connection: duckdb.DuckDBPyConnection, path: Path, schema: str, snapsh
 
     connection.execute(f"""
         create table old_{snapshot.name} as
-        select {snapshot.columns}, {in_utc("dbt_valid_from")} as begins, {in_utc("dbt_valid_to")} as ends, count(*) as rows
+        select
+            {snapshot.columns},
+            {in_utc("dbt_valid_from")} as begins,
+            {in_utc("dbt_valid_to")} as ends,
+            count(*) as rows
         from {table}
         group by all
     """)
@@ -327,7 +334,10 @@ def _collapse(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None
             from marked
         ),
         version as (
-            select {snapshot.columns}, min(begins) as begins, nullif(max(coalesce(ends, 'infinity')), 'infinity') as ends
+            select
+                {snapshot.columns},
+                min(begins) as begins,
+                nullif(max(coalesce(ends, 'infinity')), 'infinity') as ends
             from numbered
             group by {snapshot.columns}, number_of_key
         )
@@ -405,7 +415,7 @@ def _judge(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path
 
 
 def _write_extracts(history: duckdb.DuckDBPyConnection, folder: Path, time: datetime | None) -> None:
-    """Write both extracts as they arrived at a time, or, without one, the records of all versions in order of number."""
+    """Write both extracts as they arrived at a time, or, without one, every version's record in order of number."""
     folder.mkdir(parents=True, exist_ok=True)
     for snapshot in SNAPSHOTS:
         at = f"timestamp '{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'" if time else "null"
@@ -448,13 +458,19 @@ def _plan(history: duckdb.DuckDBPyConnection, deliveries: list[datetime]) -> str
     for snapshot in SNAPSHOTS:
         rows, keys = _row(history, f"select sum(rows)::bigint, count(distinct {snapshot.key}) from old_{snapshot.name}")
         (versions,) = _row(history, f"select count(*) from versions_{snapshot.name}")
-        lines.append(f"{snapshot.name}: {rows} versions of {keys} keys found, {rows - versions} of them spurious")
+        lines.append(f"{snapshot.name}: versions found: {rows}, of {keys} keys; spurious: {rows - versions}")
         lines += [
-            f"  {count} of the {versions} others will be quarantined: {reasons}"
+            f"  to be quarantined: {count}, {reasons}"
             for reasons, count in history.execute(
-                f"select reasons, count(*) from judged_{snapshot.name} where reasons is not null group by all order by 1"
+                f"select reasons, count(*) from judged_{snapshot.name} where reasons is not null group by 1 order by 1"
             ).fetchall()
         ]
+    lines += [
+        f"the run of {run} UTC is left out: no customer or no account was valid then, so that it closed everything"
+        for (run,) in history.execute(
+            "select distinct run from runs join places using (time) where run is distinct from delivery order by 1"
+        ).fetchall()
+    ]
     first, last = time_text(deliveries[0]), time_text(deliveries[-1])
     return "\n".join([*lines, f"deliveries: {len(deliveries)}, the first of {first}, the last of {last}"])
 
@@ -482,15 +498,16 @@ def _compare(history: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         (quarantined,) = _row(history, f"select count(reasons) from judged_{snapshot.name}")
         differing = _differing_keys(history, snapshot)
         print(
-            f"{snapshot.name}: {versions} versions carried over, {current} keys current, {quarantined} records "
-            f"quarantined, {len(differing)} keys differ from the old database"
+            f"{snapshot.name}: versions carried over: {versions}, keys current: {current}, "
+            f"records quarantined: {quarantined}, keys that differ from the old database: {len(differing)}"
         )
         for key, reason in differing[:MOST_SHOWN]:
             print(f"  {snapshot.key} {key}: {reason or 'no known reason'}")
         unexplained += [f"{snapshot.key} {key}" for key, reason in differing if not reason]
     if unexplained:
         raise MigrationError(
-            f"{len(unexplained)} keys differ from the old database without a known reason, {unexplained[0]} among them"
+            f"keys that differ from the old database without a known reason: {len(unexplained)}, "
+            f"{unexplained[0]} among them"
         )
 
 
@@ -498,7 +515,7 @@ def _differing_keys(history: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> l
     """Return each key whose versions differ between `versions_<name>` and `new_<name>`, and why."""
     columns = f"{snapshot.columns}, begins, ends"
     cleaned = " or ".join(f"judged.{column} is distinct from version.{column}" for column in snapshot.types)
-    return history.execute(f"""
+    found: list[tuple[str, str | None]] = history.execute(f"""
         with differing as (
             select {snapshot.key} from (select {columns} from versions_{snapshot.name} except from new_{snapshot.name})
             union
@@ -520,6 +537,7 @@ def _differing_keys(history: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> l
         group by 1
         order by 1
     """).fetchall()
+    return found
 
 
 def _row(connection: duckdb.DuckDBPyConnection, select: str) -> tuple[int, ...]:
