@@ -113,7 +113,10 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
     from include.pipeline import deliver
     from include.rebuild import rebuild
 
-    with tempfile.TemporaryDirectory(prefix=RUN_ID) as scratch, _old_history(old_database, time_zone) as history:
+    with (
+        tempfile.TemporaryDirectory(prefix=RUN_ID) as scratch,
+        _old_history(old_database, time_zone, Path(scratch, "history.duckdb")) as history,
+    ):
         if settings.duckdb_path.exists() and settings.duckdb_path.samefile(old_database):
             raise MigrationError(f"DUCKDB_PATH is the old database, {old_database}: let it name a file of its own")
         deliveries = _deliveries(history)
@@ -137,13 +140,13 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
 
 
 @contextmanager
-def _old_history(path: Path, time_zone: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection in memory with a table `versions_<name>` for each snapshot; see _collapse()."""
+def _old_history(path: Path, time_zone: str, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection to a new database, `scratch`, with a table `versions_<name>` for each snapshot: _collapse()."""
     import duckdb
 
     if not path.is_file():
         raise MigrationError(f"{path} is missing: expected the DuckDB file of the Dagster version")
-    with duckdb.connect() as connection:
+    with duckdb.connect(scratch) as connection:
         connection.execute("set TimeZone = 'UTC'")
         try:
             connection.execute(f"attach '{_quoted(path)}' as old (read_only)")
