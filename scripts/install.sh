@@ -15,6 +15,10 @@ fi
 
 if ! { [ -x .venv/bin/python ] && .venv/bin/python -c "$supported" 2>/dev/null; }; then
     echo "making .venv with $("$python" --version)"
+    if ! "$python" -c "import ensurepip" 2>/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+        echo "installing python3-venv, without which Debian's Python can't make virtual environments"
+        { apt-get update -qq && apt-get install -yqq --no-install-recommends python3-venv; } > /dev/null
+    fi
     if ! "$python" -m venv --clear .venv > /dev/null 2>&1; then
         rm -rf .venv
         echo "error: $python can't make virtual environments; on Debian or Ubuntu: sudo apt-get install python3-venv" >&2
