@@ -113,12 +113,14 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
     from include.pipeline import deliver
     from include.rebuild import rebuild
 
+    if not old_database.is_file():
+        raise MigrationError(f"{old_database} is missing: expected the DuckDB file of the Dagster version")
+    if settings.duckdb_path.exists() and settings.duckdb_path.samefile(old_database):
+        raise MigrationError(f"DUCKDB_PATH is the old database, {old_database}: let it name a file of its own")
     with (
         tempfile.TemporaryDirectory(prefix=RUN_ID) as scratch,
         _old_history(old_database, time_zone, Path(scratch, "history.duckdb")) as history,
     ):
-        if settings.duckdb_path.exists() and settings.duckdb_path.samefile(old_database):
-            raise MigrationError(f"DUCKDB_PATH is the old database, {old_database}: let it name a file of its own")
         deliveries = _deliveries(history)
         begun = _begun(settings, deliveries)
         _judge(history, settings, Path(scratch))
@@ -144,8 +146,6 @@ def _old_history(path: Path, time_zone: str, scratch: Path) -> Iterator[duckdb.D
     """Give a connection to a new database, `scratch`, with a table `versions_<name>` for each snapshot: _collapse()."""
     import duckdb
 
-    if not path.is_file():
-        raise MigrationError(f"{path} is missing: expected the DuckDB file of the Dagster version")
     with duckdb.connect(scratch) as connection:
         connection.execute("set TimeZone = 'UTC'")
         try:
@@ -293,14 +293,19 @@ def _read_received(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute(f"""
         create table received as
+        with source as (
+            select
+                regexp_extract(customer_id::varchar, '^( *[0-9]+ *)([.]0)?$', 1) as customer_id,
+                name::varchar as name,
+                has_loan::varchar as has_loan
+            from {source}
+        )
         select
-            regexp_replace(customer_id::varchar, '[.]0$', '') as customer_id,
-            name::varchar as name,
-            has_loan::varchar as has_loan,
-            try_cast(regexp_extract(customer_id::varchar, '^ *([0-9]+)([.]0)? *$', 1) as bigint) as key,
-            lower(trim(name::varchar)) as customer_name,
-            coalesce(lower(trim(has_loan::varchar)) in ('yes', 'y', 'true', '1'), false) as has_loan_flag
-        from {source}
+            *,
+            try_cast(trim(customer_id) as bigint) as key,
+            lower(trim(name)) as customer_name,
+            coalesce(lower(trim(has_loan)) in ('yes', 'y', 'true', '1'), false) as has_loan_flag
+        from source
         qualify count(*) over (partition by key) = 1 and key is not null
     """)
 
@@ -437,9 +442,11 @@ def _land(history: duckdb.DuckDBPyConnection, settings: Settings, inputs: Path, 
     from include.files import lock, replacing, scratch_folder
 
     with (
-        lock(settings.landing_path / ".deliver.lock", "carrying over the history of the Dagster version"),
+        lock(settings.landing_path / ".ingest.lock", "carrying over the history of the Dagster version"),
         scratch_folder(settings.landing_path / ".migration") as beside,
     ):
+        if Ledger.load(settings.landing_path).entries:
+            raise MigrationError(f"{settings.landing_path} has received a delivery since it was found to be empty")
         landing = replace(settings, landing_path=beside, input_path=inputs)
         for number, time in enumerate(deliveries, start=1):
             print(f"landing {number} of {len(deliveries)}: {time_text(time)}", flush=True)
