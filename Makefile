@@ -6,8 +6,8 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8080
 ACTIVATE := . ./env.sh
 
-.PHONY: help setup run demo ui warehouse test test-quick test-deep test-mutations lint format manifest lock upgrade \
-	benchmark check-databricks clean
+.PHONY: help setup run demo ui warehouse test test-quick test-containers test-deep test-mutations lint format manifest \
+	lock upgrade benchmark check-databricks docs clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,13 +30,16 @@ test: setup ## Run every check and test
 test-quick: setup ## Run the tests without those that take more than ten seconds
 	@$(ACTIVATE); pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
+test-containers: setup ## Build and start docker-compose.yaml, by docker or podman, and use it
+	@$(ACTIVATE); pytest tests/containers
+
 test-deep: setup ## Play generated deliveries and crashes for as long as told (MINUTES=30)
 	@$(ACTIVATE); MINUTES=$(or $(MINUTES),30) scripts/test_deep.sh
 
 test-mutations: setup ## Break the rules one at a time and see that the tests fail (half an hour)
 	@$(ACTIVATE); python -m scripts.mutation_check
 
-lint: setup ## Check Python, SQL and YAML
+lint: setup ## Check Python, SQL, YAML, Dockerfiles and compose files
 	@$(ACTIVATE); scripts/lint.sh
 
 format: setup ## Format Python and SQL
@@ -50,6 +53,9 @@ benchmark: setup ## Measure the daily delivery against a hand-written script (CU
 
 check-databricks: setup ## Prove one by one the rights that the pipeline needs on Databricks
 	@$(ACTIVATE); python -m scripts.check_databricks
+
+docs: setup ## Write the data dictionary from dbt's manifest
+	@$(ACTIVATE); python -m scripts.data_dictionary
 
 lock: .venv/.installed ## Write requirements.lock from requirements.txt and requirements-dev.in
 	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

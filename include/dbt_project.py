@@ -39,7 +39,7 @@ _NOT_SOURCES = {"target", "logs", "dbt_packages", "__pycache__"}
 
 
 class StaleManifest(PipelineError):
-    """dbt's manifest is missing or older than the dbt project; the message names the command that builds it."""
+    """dbt's manifest is older than the dbt project; the message names the command that builds it."""
 
 
 class DbtFailed(PipelineError):
@@ -71,13 +71,21 @@ def _walk(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def check_manifest() -> Path:
-    """Return the manifest's path, or raise StaleManifest if it is missing or was built from other sources."""
-    built_from = _DIGEST_PATH.read_text() if _DIGEST_PATH.exists() and MANIFEST_PATH.exists() else None
+    """Return the manifest's path, or raise StaleManifest if it was built from other sources.
+
+    Where there is none yet, it is built (5 s): in a checkout that Airflow is pointed at without `make` or an image's
+    build before, as `astro dev start --standalone` does. Raises DbtFailed when the project cannot be parsed.
+    """
+    built_from = _built_from()
     if built_from is None:
-        raise StaleManifest(f"{MANIFEST_PATH} is missing: run `make manifest` to build it")
-    if built_from != sources_digest():
+        build_manifest()
+    elif built_from != sources_digest():
         raise StaleManifest(f"{MANIFEST_PATH} is older than the dbt project in {DBT_DIR}: run `make manifest`")
     return MANIFEST_PATH
+
+
+def _built_from() -> str | None:
+    return _DIGEST_PATH.read_text() if _DIGEST_PATH.exists() and MANIFEST_PATH.exists() else None
 
 
 def build_manifest() -> bool:
@@ -85,16 +93,15 @@ def build_manifest() -> bool:
 
     Raises DbtFailed, naming the file, when the project cannot be parsed.
     """
-    try:
-        check_manifest()
+    digest = sources_digest()
+    if _built_from() == digest:
         return False
-    except StaleManifest:
-        digest = sources_digest()
     _DIGEST_PATH.unlink(missing_ok=True)
     outdated = [path for path in _PARSED_DIR.glob("*") if path.is_file()]
     parsed = _parse(load_settings())
     for path in outdated:
-        path.unlink(missing_ok=True)
+        if path.stem != parsed.stem:
+            path.unlink(missing_ok=True)
     with replacing(MANIFEST_PATH) as temporary:
         shutil.copyfile(parsed.with_suffix(".json"), temporary)
     with replacing(_DIGEST_PATH) as temporary:

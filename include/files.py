@@ -7,6 +7,7 @@ import glob
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,17 @@ def lock(path: Path, doing: str) -> Iterator[None]:
         file.write(f"process {os.getpid()} is {doing}\n")
         file.flush()
         yield
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder, without what a killed process has left in it, and remove it afterwards."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def run_key(run_id: str) -> str:

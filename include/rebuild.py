@@ -7,12 +7,8 @@ the old one's place. So the history moves from one engine to another, too.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from include.errors import PipelineError
 from include.ledger import FILE_NAMES, Ledger, time_text
@@ -26,7 +22,7 @@ def rebuild(settings: Settings) -> int:
     The old history stays until the new one is complete. A delivery that was landed but not processed is left to the
     next run. Rates are today's (seeds/interest_rate_tier.csv). Raises PipelineError, e.g. when the database is in use.
     """
-    from include.files import lock
+    from include.files import lock, scratch_folder
     from include.pipeline import build
 
     ledger = Ledger.load(settings.landing_path)
@@ -34,8 +30,8 @@ def rebuild(settings: Settings) -> int:
         raise PipelineError(f"{ledger.path} has no processed delivery: there is nothing to rebuild from")
     with (
         lock(settings.landing_path / ".deliver.lock", "rebuilding the history"),
-        _scratch(settings.landing_path / ".rebuild") as scratch,
-        _scratch(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as beside_database,
+        scratch_folder(settings.landing_path / ".rebuild") as scratch,
+        scratch_folder(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as beside_database,
     ):
         for name in FILE_NAMES:
             (scratch / name).symlink_to(settings.landing_path / name)
@@ -64,17 +60,6 @@ def rebuild(settings: Settings) -> int:
             open_warehouse(settings, run_id="rebuild").checkpoint()
         warehouse.clear()
     return len(played.entries)
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """Give an empty folder, without what a killed rebuild has left in it, and remove it afterwards."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Every check that needs nothing to run: Python, SQL, YAML.
+# Every check that needs nothing to run: Python, SQL, YAML, Dockerfiles, compose files.
 set -euo pipefail
 ruff check --quiet .
 ruff format --check --quiet .
 mypy
 sqlfluff lint --processes 2 --nocolor dbt | tail -n 40
 yamllint --strict .
+hadolint Dockerfile tests/containers/*.Dockerfile
+check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yaml docker-compose.override.yml

@@ -77,7 +77,14 @@ def held_by_another_process(database: Path) -> Iterator[subprocess.Popen[str]]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest files begin first, so that neither of two workers is left alone with one at the end."""
-    longest = ("test_scheduler", "test_databricks", "test_sample_days", "test_generated", "test_crashes", "test_bad_d")
+    longest = (
+        "test_scheduler",
+        "test_shell_blocks",
+        "test_databricks",
+        "test_sample_days",
+        "test_generated",
+        "test_crash",
+    )
 
     def place(item: pytest.Item) -> int:
         return next((place for place, name in enumerate(longest) if name in item.nodeid), len(longest))

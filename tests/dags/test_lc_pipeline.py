@@ -178,14 +178,15 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         path = getattr(dbt_project, name)
         (tmp_path / path.name).write_bytes(path.read_bytes())
         monkeypatch.setattr(dbt_project, name, tmp_path / path.name)
+    monkeypatch.setattr(dbt_project, "_PARSED_DIR", tmp_path / "parsed")
     yield tmp_path
 
 
-def test_a_missing_manifest_is_an_import_error_that_names_the_command(target: Path) -> None:
+def test_a_missing_manifest_is_built_when_the_dag_is_parsed(target: Path) -> None:
     (target / "manifest.json").unlink()
 
-    (error,) = parse().import_errors.values()
-    assert "manifest.json is missing: run `make manifest` to build it" in error
+    assert parse().import_errors == {}
+    assert (target / "manifest.json").exists()
 
 
 def test_a_manifest_older_than_the_dbt_project_is_an_import_error(target: Path) -> None:

@@ -21,7 +21,7 @@ from tests.warehouse.transport import ThriftService
 
 log = logging.getLogger(__name__)
 
-TOKEN_PATH = "/oidc/v1/token"  # noqa: S105
+TOKEN_PATH = "/oidc/v1/token"
 TOKEN_SECONDS = 3600
 
 

@@ -76,13 +76,13 @@ class WarehouseProcess:
 
     def set_faults(self, *faults: dict[str, Any]) -> None:
         """Let these faults come (faults.py), in place of those that were set."""
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             f"{self.host}/_faults",
             method="PUT",
             data=json.dumps(faults).encode(),
             headers={"Authorization": f"Bearer {self.token}"},
         )
-        with urllib.request.urlopen(request):  # noqa: S310
+        with urllib.request.urlopen(request):
             pass
 
     def environment(self, schema: str) -> dict[str, str]:

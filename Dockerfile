@@ -1,0 +1,28 @@
+# Astro's runtime does most of the work itself (ONBUILD): it installs packages.txt and requirements.txt and copies the
+# project. RUNTIME_IMAGE replaces it, by an image that does the same; the Astro CLI reads the runtime's version from the
+# first FROM, which therefore has to spell it out.
+ARG RUNTIME_IMAGE=runtime
+FROM astrocrpublic.azurecr.io/runtime:3.3-2-python-3.12 AS runtime
+
+FROM ${RUNTIME_IMAGE}
+
+# Without bytecode every start takes twice as long, and the user that Airflow runs as can't write any.
+USER root
+RUN python -m compileall -q -j 0 "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true
+USER astro
+
+# The same as in env.sh, where the reasons are.
+ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
+    AIRFLOW__CORE__PARALLELISM=4 \
+    AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME=0.2 \
+    AIRFLOW__COSMOS__ENABLE_TELEMETRY=False \
+    AIRFLOW__LOGGING__NAMESPACE_LEVELS="openlineage=ERROR" \
+    DBT_SEND_ANONYMOUS_USAGE_STATS=False \
+    DO_NOT_TRACK=1
+
+# dbt's manifest, from which the DAG is rendered, and its documentation as one page: dbt/target/static_index.html.
+RUN mkdir -p logs secrets data/landing data/duckdb data/outputs data/quality_reports \
+    && python -m include.dbt_project \
+    && dbt docs generate --quiet --static --empty-catalog --no-compile \
+        --project-dir dbt --profiles-dir dbt --log-path /tmp \
+    && rm /tmp/dbt.log
