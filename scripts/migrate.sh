@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Bring Airflow's own database up to date: SQLite in .airflow, or the one that AIRFLOW__DATABASE__SQL_ALCHEMY_CONN names.
+# Bring Airflow's own database up to date: what AIRFLOW__DATABASE__SQL_ALCHEMY_CONN names, or SQLite in .airflow.
 # A database that has been brought up to date since the last installation is left alone, since asking Airflow takes 2 s.
 set -euo pipefail
 database=$(env | grep '^AIRFLOW__DATABASE__' | sort | cksum | tr ' ' -) || true
