@@ -10,7 +10,7 @@ from airflow.utils.db import initdb
 @pytest.fixture(scope="module")
 def dags() -> DagBag:
     initdb()
-    return DagBag(include_examples=False)
+    return DagBag()
 
 
 def test_every_dag_file_imports(dags: DagBag) -> None:

@@ -55,7 +55,7 @@ def test_dag_triggered_over_rest_leaves_exports_and_report_in_the_volume(stack: 
     data = stack.data(tmp_path / "data")
     assert_tables_are_those_of("2026-01-05", data)
     manifest = json.loads((data / "outputs" / "manifest.json").read_text())
-    assert {path.name for path in (data / "outputs").glob("*.*")} == {*manifest["files"], "manifest.json"}
+    assert {path.name for path in (data / "outputs").glob("[!.]*")} == {*manifest["files"], "manifest.json"}
     (report,) = (data / "quality_reports").glob("quality_report_*.json")
     assert json.loads(report.read_text())["verdict"] == "warn"
 
