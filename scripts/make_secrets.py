@@ -16,20 +16,20 @@ from urllib.parse import quote
 from cryptography.fernet import Fernet
 
 
-class SecretChanged(Exception):
-    """A variable asks for another secret than the one that data has been made with."""
+class WrongSecret(Exception):
+    """A variable asks for a secret that can't be one, or for another than data has been made with."""
 
 
 def secret(folder: Path, name: str, *, default: str, may_change: bool = True, mode: int = 0o600) -> str:
     """Return the secret of this name, and keep it in `folder`, in a file of this mode.
 
-    Raises SecretChanged where what was made with the old one could no longer be read.
+    Raises WrongSecret where what was made with the old one could no longer be read.
     """
     file = folder / name.lower()
     kept = file.read_text() if file.exists() else ""
     value = os.environ.get(name) or kept or default
     if kept and value != kept and not may_change:
-        raise SecretChanged(
+        raise WrongSecret(
             f"{name} is not what it was on the first start, and what was made with that could no longer be read: "
             f"unset it to go on with the old one, or begin anew and lose all with `docker compose down --volumes`"
         )
@@ -52,6 +52,10 @@ def make_secrets(folder: Path) -> None:
     others = 0o444  # PostgreSQL and Redis run as users of their own
     postgres = secret(folder, "POSTGRES_PASSWORD", default=token_urlsafe(24), may_change=False, mode=others)
     redis = secret(folder, "REDIS_PASSWORD", default=token_urlsafe(24), mode=others)
+    try:
+        Fernet(os.environ.get("FERNET_KEY") or Fernet.generate_key())
+    except ValueError as error:
+        raise WrongSecret(f"FERNET_KEY is no Fernet key: {error}") from error
     secret(folder, "FERNET_KEY", default=Fernet.generate_key().decode(), may_change=False)
     secret(folder, "JWT_SECRET", default=token_urlsafe(48))
     secret(folder, "API_SECRET_KEY", default=token_urlsafe(48))
@@ -68,5 +72,5 @@ def make_secrets(folder: Path) -> None:
 if __name__ == "__main__":
     try:
         make_secrets(Path(sys.argv[1]))
-    except SecretChanged as error:
+    except WrongSecret as error:
         sys.exit(f"error: {error}")

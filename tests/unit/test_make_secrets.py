@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
-from scripts.make_secrets import SecretChanged, make_secrets
+from scripts.make_secrets import WrongSecret, make_secrets
 
 
 @pytest.fixture(autouse=True)
@@ -46,16 +47,27 @@ def test_a_secret_is_taken_from_its_variable_whatever_characters_it_has(
     assert json.loads(made["airflow_passwords.json"]) == {"admin": 'quote"d'}
 
 
-@pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "FERNET_KEY"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("POSTGRES_PASSWORD", "another"), ("FERNET_KEY", Fernet.generate_key().decode())]
+)
 def test_a_secret_that_data_was_made_with_is_not_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     make_secrets(tmp_path)
     first = contents(tmp_path)
-    monkeypatch.setenv(name, "another")
-    with pytest.raises(SecretChanged, match=name):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSecret, match=name):
         make_secrets(tmp_path)
     assert contents(tmp_path) == first
+
+
+def test_a_fernet_key_that_is_none_is_refused_before_airflow_meets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FERNET_KEY", "too short")
+    with pytest.raises(WrongSecret, match="FERNET_KEY is no Fernet key"):
+        make_secrets(tmp_path)
+    assert not (tmp_path / "fernet_key").exists()
 
 
 def test_only_what_postgres_and_redis_read_is_readable_by_others(tmp_path: Path) -> None:
