@@ -19,7 +19,7 @@ import pytest
 from tests.airflow_home import wait_until
 from tests.containers.engine import ROOT, Docker, Podman, build_stand_ins, install, public_images
 
-WORK = Path(os.environ.get("CONTAINERS_FOLDER", ROOT / ".containers"))
+WORK = Path(os.environ.get("CONTAINERS_FOLDER", "/var/tmp/lc-pipeline-containers"))  # images, and Debian, kept
 AIRFLOW_HOME = "/usr/local/airflow"
 
 
