@@ -19,7 +19,8 @@ import pytest
 from tests.airflow_home import wait_until
 from tests.containers.engine import ROOT, Docker, Podman, build_stand_ins, install, public_images
 
-WORK = Path(os.environ.get("CONTAINERS_FOLDER", "/var/tmp/lc-pipeline-containers"))  # images, and Debian, kept
+# Images and the stand-ins' Debian, which are kept: outside the repository, where no other tool walks through them.
+WORK = Path(os.environ.get("CONTAINERS_FOLDER", Path.home() / ".cache" / "lc-pipeline-containers"))
 AIRFLOW_HOME = "/usr/local/airflow"
 
 
