@@ -127,6 +127,7 @@ class Podman(Docker):
     def __init__(self, project: Path, environment: dict[str, str], storage: Path) -> None:
         super().__init__(project, environment)
         storage.mkdir(parents=True, exist_ok=True)
+        backend = "netavark" if Path("/usr/lib/podman/netavark").exists() else "cni"  # Debian's podman has none
         (storage / "storage.conf").write_text(
             f'[storage]\ndriver = "{os.environ.get("STORAGE_DRIVER", "overlay")}"\n'
             f'graphroot = "{storage}/images"\nrunroot = "{storage}/run"\n'
@@ -134,7 +135,7 @@ class Podman(Docker):
         (storage / "containers.conf").write_text(
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
             '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime = "runc"\n'
-            '[network]\nnetwork_backend = "cni"\n'
+            f'[network]\nnetwork_backend = "{backend}"\n'
         )
         self.environment |= {
             "CONTAINERS_STORAGE_CONF": str(storage / "storage.conf"),
