@@ -7,7 +7,7 @@ FROM astrocrpublic.azurecr.io/runtime:3.3-2-python-3.12 AS runtime
 FROM ${RUNTIME_IMAGE}
 
 # Without bytecode every start takes twice as long, and the user that Airflow runs as can't write any. Some packages ship
-# files that are no Python 3: true.
+# files that aren't Python 3: hence `|| true`.
 USER root
 RUN python -m compileall -q -j 0 "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true
 USER astro
