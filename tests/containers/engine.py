@@ -151,7 +151,7 @@ class Podman(Docker):
         cache = run("uv", "cache", "dir").strip()
         run(
             "buildah", "bud", "--isolation", "chroot", "--format", "docker", "--tag", tag,
-            "--volume", f"{cache}:/root/.cache/uv", *arguments, context,
+            "--volume", f"{cache}:/var/cache/uv", *arguments, context,
             env=self.environment, timeout=1200,
         )  # fmt: skip
 

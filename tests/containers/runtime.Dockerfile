@@ -8,6 +8,7 @@ SHELL ["/bin/bash", "-o", "pipefail", "-e", "-u", "-c"]
 ENV AIRFLOW_HOME=/usr/local/airflow \
     PATH=/usr/local/venv/bin:$PATH \
     PYTHONPATH=/usr/local/airflow \
+    UV_CACHE_DIR=/var/cache/uv \
     UV_CONSTRAINT=/etc/runtime-constraints.txt \
     UV_LINK_MODE=copy
 COPY uv /usr/local/bin/uv
