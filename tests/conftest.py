@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 CUSTOMERS_HEADER = "CustomerID,Name,HasLoan"
 ACCOUNTS_HEADER = "AccountID,CustomerID,Balance,AccountType"
 
+# Settings of a workspace that is nowhere, for what reads settings and connects to nothing.
+DATABRICKS = {
+    "DATABASE_TYPE": "databricks",
+    "DATABRICKS_HOST": "https://adb.example",
+    "DATABRICKS_HTTP_PATH": "/sql/1.0/warehouses/abc",
+    "DATABRICKS_CATALOG": "lending",
+    "DATABRICKS_SCHEMA": "lc",
+    "DATABRICKS_TOKEN": "dapi-secret",
+}
+
 WriteExtracts = Callable[[Iterable[str], Iterable[str]], None]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.airflow_home import wait_until
+from tests.airflow_home import free_port, wait_until
 from tests.containers.engine import ROOT, Docker, Podman, build_stand_ins, install, public_images
 
 # Images and the stand-ins' Debian, which are kept: outside the repository, where no other tool walks through them.
@@ -73,12 +72,6 @@ class Stack:
         shutil.rmtree(folder, ignore_errors=True)
         self.engine.engine("cp", f"{self.engine.services()['scheduler']['Id']}:{AIRFLOW_HOME}/data", str(folder))
         return folder
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,12 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.airflow_home import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -129,8 +130,7 @@ class Podman(Docker):
         storage.mkdir(parents=True, exist_ok=True)
         backend = "netavark" if Path("/usr/lib/podman/netavark").exists() else "cni"  # Debian's podman has none
         (storage / "storage.conf").write_text(
-            f'[storage]\ndriver = "{os.environ.get("STORAGE_DRIVER", "overlay")}"\n'
-            f'graphroot = "{storage}/images"\nrunroot = "{storage}/run"\n'
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{storage}/images"\nrunroot = "{storage}/run"\n'
         )
         (storage / "containers.conf").write_text(
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
@@ -178,12 +178,10 @@ class Podman(Docker):
                 assert status == "0", f"{name} ended with {status}: {self.logs(name)}"
 
     def wait_until_healthy(self, service: str) -> None:
-        end = time.monotonic() + 300
-        while not self.is_healthy(service):
-            assert time.monotonic() < end, (
-                f"{service} is not healthy: {self.engine('logs', self.services()[service]['Id'])}"
-            )
-            time.sleep(2)
+        try:
+            wait_until(lambda: self.is_healthy(service), seconds=300)
+        except TimeoutError as error:
+            raise AssertionError(f"{service} is not healthy: {self.logs(service)}") from error
 
     def is_healthy(self, service: str) -> bool:
         container = self.services()[service]

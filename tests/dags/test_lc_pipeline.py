@@ -14,6 +14,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from include import dbt_project
 from include.layers import LAYERS
 from include.settings import PROJECT_ROOT
+from tests.conftest import DATABRICKS
 
 DAG_FILE = PROJECT_ROOT / "dags" / "lc_pipeline.py"
 START = ("wait_for_turn", "ingest")
@@ -25,17 +26,7 @@ def parse() -> DagBag:
     return DagBag(str(DAG_FILE), bundle_path=PROJECT_ROOT / "dags")
 
 
-TARGETS = {
-    "duckdb": {},
-    "databricks": {
-        "DATABASE_TYPE": "databricks",
-        "DATABRICKS_HOST": "adb.example",
-        "DATABRICKS_HTTP_PATH": "/sql/1.0/warehouses/abc",
-        "DATABRICKS_CATALOG": "lending",
-        "DATABRICKS_SCHEMA": "lc",
-        "DATABRICKS_TOKEN": "dapi-secret",
-    },
-}
+TARGETS: dict[str, dict[str, str]] = {"duckdb": {}, "databricks": DATABRICKS}
 
 
 @pytest.fixture(scope="module", params=TARGETS)

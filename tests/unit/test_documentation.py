@@ -12,19 +12,11 @@ import pytest
 from include.dbt_project import MANIFEST_PATH, build_manifest
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
 from scripts import data_dictionary
+from tests.conftest import DATABRICKS
 from tests.documents import RUN_DOCUMENTS, anchors, blocks, code, documents, prose
 
 DOCUMENTS = {str(path.relative_to(PROJECT_ROOT)): path.read_text(encoding="utf-8") for path in documents()}
 CONFIGURATION = DOCUMENTS["docs/guides/configuration.md"]
-
-DATABRICKS = {
-    "DATABASE_TYPE": "databricks",
-    "DATABRICKS_HOST": "adb.example",
-    "DATABRICKS_HTTP_PATH": "/sql/1.0/warehouses/abc",
-    "DATABRICKS_CATALOG": "lending",
-    "DATABRICKS_SCHEMA": "lc",
-    "DATABRICKS_TOKEN": "dapi-secret",
-}
 
 
 def shown_settings() -> dict[str, list[str]]:

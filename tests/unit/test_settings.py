@@ -6,15 +6,8 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
+from tests.conftest import DATABRICKS
 
-DATABRICKS = {
-    "DATABASE_TYPE": "databricks",
-    "DATABRICKS_HOST": "https://adb.example",
-    "DATABRICKS_HTTP_PATH": "/sql/1.0/warehouses/abc",
-    "DATABRICKS_CATALOG": "lending",
-    "DATABRICKS_SCHEMA": "lc",
-    "DATABRICKS_TOKEN": "dapi-secret",
-}
 PRINCIPAL = {
     **DATABRICKS,
     "DATABRICKS_TOKEN": "",
