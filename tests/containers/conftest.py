@@ -29,7 +29,6 @@ class Stack:
 
     engine: Docker
     port: int
-    images: dict[str, str]
     token: str = ""
 
     def secret(self, name: str) -> str:
@@ -93,7 +92,7 @@ def stack() -> Iterator[Stack]:
     argument = f"RUNTIME_IMAGE={images['RUNTIME_IMAGE']}"
     engine.build(project, environment["LC_PIPELINE_IMAGE"], "--build-arg", argument)
     engine.down("--volumes")
-    started = Stack(engine, port, images)
+    started = Stack(engine, port)
     try:
         engine.up()
         yield started
