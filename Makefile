@@ -22,7 +22,7 @@ ui: setup ## Start Airflow with its UI (PORT=8080)
 	@$(ACTIVATE); PORT=$(PORT) scripts/ui.sh
 
 warehouse: setup ## Start a local SQL warehouse for DATABASE_TYPE=databricks (WAREHOUSE_PORT=8899)
-	@$(ACTIVATE); exec python -m tests.warehouse --folder data/warehouse --port $(or $(WAREHOUSE_PORT),8899) --print-env
+	@$(ACTIVATE); exec python -m local_warehouse --folder data/warehouse --port $(or $(WAREHOUSE_PORT),8899) --print-env
 
 test: setup ## Run every check and test
 	@$(ACTIVATE); scripts/lint.sh && pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -6,5 +6,5 @@ ruff format --check --quiet .
 mypy
 sqlfluff lint --processes 2 --nocolor dbt | tail -n 40
 yamllint --strict .
-hadolint Dockerfile tests/containers/*.Dockerfile
+hadolint Dockerfile tests/support/containers/*.Dockerfile
 check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yaml docker-compose.override.yml

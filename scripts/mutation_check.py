@@ -27,7 +27,7 @@ RESULT = PROJECT_ROOT / "docs" / "architecture" / "mutations.md"
 STAGES: tuple[tuple[str, ...], ...] = (
     ("tests/integration/test_dbt_commands.py::test_the_first_build_runs_everything_unit_tests_included",),
     ("tests/integration/test_deliveries.py",),
-    ("tests/reference",),
+    ("tests/integration/test_generated_deliveries.py", "tests/integration/test_large_and_odd.py"),
     ("tests/e2e/test_sample_days.py",),
     ("tests",),
 )

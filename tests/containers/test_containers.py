@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT, Settings
-from tests.airflow_home import wait_until
-from tests.conftest import settings_in
-from tests.containers.conftest import AIRFLOW_HOME, Stack
-from tests.tables import LAYER_OF, read_csv, read_table
+from tests.support.containers.stack import AIRFLOW_HOME, Stack
+from tests.support.processes import wait_until
+from tests.support.settings import settings_in
+from tests.support.tables import LAYER_OF, read_csv, read_table
 
 SERVERS = {"postgres", "api-server", "scheduler", "dag-processor", "triggerer"}
 ONE_SHOTS = {"secrets", "db-migration"}

@@ -14,7 +14,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from include import dbt_project
 from include.layers import LAYERS
 from include.settings import PROJECT_ROOT
-from tests.conftest import DATABRICKS
+from tests.support.settings import DATABRICKS
 
 DAG_FILE = PROJECT_ROOT / "dags" / "lc_pipeline.py"
 START = ("wait_for_turn", "ingest")

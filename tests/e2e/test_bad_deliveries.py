@@ -16,9 +16,10 @@ import pytest
 from include.files import run_key
 from include.pipeline import deliver
 from include.settings import PROJECT_ROOT
-from tests.airflow_home import AirflowHome
-from tests.bad_deliveries import ACCOUNTS, BAD_DELIVERIES, CUSTOMERS, DROP_PCT
-from tests.conftest import day, settings_in, write_extracts
+from tests.support.airflow_home import AirflowHome
+from tests.support.bad_deliveries import ACCOUNTS, BAD_DELIVERIES, CUSTOMERS, DROP_PCT
+from tests.support.deliveries import day, write_extracts
+from tests.support.settings import settings_in
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> Refusals:
     airflow = AirflowHome(folder / "airflow", settings)
     before = digests(folder / "live")
     subprocess.run(
-        [sys.executable, "-m", "tests.e2e.run_bad_deliveries", folder / "results"],
+        [sys.executable, "-m", "tests.support.run_bad_deliveries", folder / "results"],
         cwd=PROJECT_ROOT,
         env={**airflow.environment, "INPUT_PATH": str(folder / "cases"), "MAX_ROW_DROP_PCT": DROP_PCT},
         check=True,

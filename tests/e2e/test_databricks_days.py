@@ -1,6 +1,6 @@
 """The sample days through the real DAG on the `prod` target: dbt-databricks, connector and SDK as they are.
 
-The SQL warehouse is the local one of tests/warehouse, a process that they reach over HTTP.
+The SQL warehouse is the local one of local_warehouse, a process that they reach over HTTP.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import pytest
 
 from include.files import run_key
 from include.settings import Settings
-from tests.airflow_home import AirflowHome, DagRun
-from tests.e2e.conftest import DAYS, Recorder, Stage
-from tests.local_warehouse import SCHEMA, LocalWarehouse
-from tests.tables import LAYER_OF, Table, read_csv, read_table, read_types
+from tests.support.airflow_home import AirflowHome, DagRun
+from tests.support.local_warehouse import SCHEMA, LocalWarehouse
+from tests.support.stages import DAYS, Recorder, Stage
+from tests.support.tables import LAYER_OF, Table, read_csv, read_table, read_types
 
 EXPECTED = Path(__file__).parent / "expected"
 STATEMENTS = Path(__file__).parent / "expected" / "databricks_statements.txt"

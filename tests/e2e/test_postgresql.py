@@ -17,8 +17,9 @@ import psycopg2
 import pytest
 
 from include.settings import PROJECT_ROOT, Settings
-from tests.airflow_home import AirflowHome, free_port, wait_until
-from tests.conftest import day, write_extracts
+from tests.support.airflow_home import AirflowHome
+from tests.support.deliveries import day, write_extracts
+from tests.support.processes import free_port, wait_until
 
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=str, default=Path("initdb")).parent
 VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"

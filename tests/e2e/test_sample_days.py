@@ -20,9 +20,9 @@ import pytest
 
 from include.quality.build import SCHEMA_PATH
 from include.settings import PROJECT_ROOT
-from tests.conftest import environment_of, settings_in
-from tests.e2e.conftest import DAYS, Stage
-from tests.tables import LAYER_OF, read_csv, read_table, read_tables
+from tests.support.settings import environment_of, settings_in
+from tests.support.stages import DAYS, Stage
+from tests.support.tables import LAYER_OF, read_csv, read_table, read_tables
 
 EXPECTED = Path(__file__).parent / "expected"
 MARTS = ("account_summary", "customer_profile")

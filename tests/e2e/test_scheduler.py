@@ -12,9 +12,11 @@ import pytest
 from include.ledger import Ledger
 from include.pipeline import deliver
 from include.settings import PROJECT_ROOT
-from tests.airflow_home import AirflowHome, wait_until
-from tests.conftest import day, settings_in
-from tests.tables import LAYER_OF, read_csv, read_table
+from tests.support.airflow_home import AirflowHome
+from tests.support.deliveries import day
+from tests.support.processes import wait_until
+from tests.support.settings import settings_in
+from tests.support.tables import LAYER_OF, read_csv, read_table
 
 EXPECTED = Path(__file__).parent / "expected" / "2026-01-07"
 

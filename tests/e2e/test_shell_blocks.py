@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT
-from tests.documents import RUN_DOCUMENTS, Block, blocks
+from tests.support.documents import RUN_DOCUMENTS, Block, blocks
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,10 @@ from include.ledger import Ledger
 from include.pipeline import deliver
 from include.settings import PROJECT_ROOT, Settings
 from include.warehouse import WarehouseBusy
-from tests.conftest import day, environment_of, held_by_another_process, settings_in, write_extracts
-from tests.tables import read_tables
+from tests.support.deliveries import day, write_extracts
+from tests.support.processes import held_by_another_process
+from tests.support.settings import environment_of, settings_in
+from tests.support.tables import read_tables
 
 pytestmark = pytest.mark.slow
 

@@ -22,31 +22,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from include.pipeline import deliver
 from include.rebuild import rebuild
 from include.settings import Settings
-from tests.conftest import day, settings_in, write_extracts
-from tests.crashing import run_and_die
-from tests.tables import read_tables
+from tests.support.crashing import run_and_die
+from tests.support.settings import settings_in
+from tests.support.tables import read_tables
+from tests.support.two_days import play
 
 pytestmark = pytest.mark.slow
 
-FIRST_DAY = (
-    ["1,Ada,yes", "2,Bo,no", "3,Cy,no"],
-    ["A,1,9999.99,savings", "B,2,500.00,savings", "C,2,70.00,checking", "D,3,80.00,savings"],
-)
-SECOND_DAY = (
-    ["1,Ada,no", "2,Bo,no", "4,Di,yes", "3"],
-    ["A,1,9999.99,savings", "B,2,500.00,checking", "E,4,20000,savings", "F,4,-1,savings"],
-)
 RANDOM = random.Random(int(os.environ.get("CRASH_SEED", "1")))
 RANDOM_CRASHES = int(os.environ.get("RANDOM_CRASHES", "1"))
-
-
-def play(settings: Settings, number: int, run_id: str) -> None:
-    """Deliver the files of one of the two days."""
-    write_extracts(settings.input_path, *(FIRST_DAY if number == 5 else SECOND_DAY))
-    deliver(settings, logical_date=day(number), run_id=run_id)
 
 
 def all_that_was_made(settings: Settings) -> dict[str, Any]:

@@ -26,15 +26,21 @@ from include.rebuild import rebuild
 from include.settings import Settings
 from include.warehouse import WarehouseError, open_warehouse
 from include.warehouse.databricks import DatabricksWarehouse
+from local_warehouse.process import CLIENT_ID
 from scripts import check_databricks
-from tests.airflow_home import free_port
-from tests.conftest import day, environment_of, settings_in, write_extracts
-from tests.crashing import run_and_die
-from tests.integration.test_crashes import FIRST_DAY, play
-from tests.integration.test_deliveries import break_snapshots
-from tests.local_warehouse import PRINCIPAL, SCHEMA, LocalWarehouse, rights_of_the_guide, statements_of_the_guide
-from tests.tables import read_tables
-from tests.warehouse.process import CLIENT_ID
+from tests.support.crashing import run_and_die
+from tests.support.deliveries import day, write_extracts
+from tests.support.local_warehouse import (
+    PRINCIPAL,
+    SCHEMA,
+    LocalWarehouse,
+    rights_of_the_guide,
+    statements_of_the_guide,
+)
+from tests.support.processes import free_port
+from tests.support.settings import environment_of, settings_in
+from tests.support.tables import read_tables
+from tests.support.two_days import FIRST_DAY, break_snapshots, play
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,9 @@ import pytest
 from include.dbt_project import DBT_DIR
 from include.ingestion import ingest
 from include.settings import PROJECT_ROOT, Settings
-from tests.conftest import day, settings_in
-from tests.tables import read_tables
+from tests.support.deliveries import day
+from tests.support.settings import settings_in
+from tests.support.tables import read_tables
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from include import deliver as cli
-from include.dbt_project import run_dbt
 from include.files import lock
 from include.ingestion import IngestionError
 from include.ledger import Ledger
@@ -23,8 +22,10 @@ from include.pipeline import DeliveryFailed, deliver
 from include.rebuild import rebuild
 from include.settings import Settings
 from include.warehouse import WarehouseError
-from tests.conftest import day, environment_of, settings_in, write_extracts
-from tests.tables import read_table, read_tables
+from tests.support.deliveries import day, write_extracts
+from tests.support.settings import environment_of, settings_in
+from tests.support.tables import read_table, read_tables
+from tests.support.two_days import break_snapshots
 
 pytestmark = pytest.mark.slow
 
@@ -138,17 +139,6 @@ def test_a_rebuild_from_the_landing_gives_the_same_tables(second_day: Settings, 
     assert rebuild(settings) == 2
     assert read_tables(settings) == read_tables(second_day)
     assert [path.name for path in settings.duckdb_path.parent.iterdir()] == [settings.duckdb_path.name]
-
-
-def break_snapshots(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let dbt stop after the snapshots, as a crash there would."""
-    selection = ["build", "--exclude-resource-type", "unit_test", "--exclude", "intermediate", "marts"]
-
-    def stop_halfway(*_: object, run_id: str, **__: object) -> None:
-        run_dbt(settings, selection, run_id=run_id)
-        raise DeliveryFailed("stopped after the snapshots")
-
-    monkeypatch.setattr("include.pipeline.build", stop_halfway)
 
 
 def test_an_unfinished_delivery_is_finished_before_the_next(

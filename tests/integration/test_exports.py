@@ -12,7 +12,7 @@ import pytest
 from include import exports
 from include.exports import FILES, FORMATS, ExportError, publish_exports, write_exports
 from include.warehouse.duckdb import DuckDBWarehouse
-from tests.conftest import day
+from tests.support.deliveries import day
 
 
 @pytest.fixture

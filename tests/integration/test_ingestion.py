@@ -15,7 +15,7 @@ from include.files import lock
 from include.ingestion import Ingestion, IngestionError, UnfinishedDelivery, find_extracts, ingest
 from include.ledger import Ledger
 from include.settings import Settings
-from tests.conftest import day, write_extracts
+from tests.support.deliveries import day, write_extracts
 
 CUSTOMERS = ["1,Ada,yes", "2,Bo,no", "3,Cy,no", "4,Di,no"]
 ACCOUNTS = ["A,1,10.00,savings", "B,2,20.00,checking"]

@@ -25,8 +25,9 @@ from include.migrate_dagster import MigrationError, migrate, runs_of
 from include.pipeline import deliver
 from include.rebuild import rebuild
 from include.settings import Settings
-from tests.conftest import day, settings_in, write_extracts
-from tests.tables import NULL, Table, read_table, read_tables
+from tests.support.deliveries import day, write_extracts
+from tests.support.settings import settings_in
+from tests.support.tables import NULL, Table, read_table, read_tables
 
 Record = tuple[str, ...]
 
@@ -227,7 +228,7 @@ def test_a_history_of_our_own_is_refused(migrated: Migrated, continued: Settings
 @pytest.mark.slow
 def test_a_run_cut_off_anywhere_is_finished_by_running_it_again(migrated: Migrated, tmp_path: Path) -> None:
     """Landed, but not in the ledger; in the ledger, but not played; all played, but the last one not published."""
-    from tests.crashing import run_and_die
+    from tests.support.crashing import run_and_die
 
     settings = settings_in(tmp_path / "live")
     for moment in (

@@ -21,7 +21,8 @@ from include.quality.summary import main as summary_main
 from include.quality.tables import NAME_COLUMNS, failing_rows
 from include.settings import Settings
 from include.warehouse.duckdb import DuckDBWarehouse
-from tests.conftest import day, held_by_another_process, write_extracts
+from tests.support.deliveries import day, write_extracts
+from tests.support.processes import held_by_another_process
 
 CUSTOMERS = ["1,Ada,yes", "2,Bo,no"]
 ACCOUNTS = ["A,1,10.00,savings"]

@@ -11,8 +11,9 @@ import pytest
 from include import dbt_project
 from include.pipeline import DeliveryFailed, deliver
 from include.settings import Settings
-from tests.conftest import day, settings_in, write_extracts
-from tests.tables import read_table
+from tests.support.deliveries import day, write_extracts
+from tests.support.settings import settings_in
+from tests.support.tables import read_table
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ import pytest
 from include.dbt_project import MANIFEST_PATH, build_manifest
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
 from scripts import data_dictionary
-from tests.conftest import DATABRICKS
-from tests.documents import RUN_DOCUMENTS, anchors, blocks, code, documents, prose
+from tests.support.documents import RUN_DOCUMENTS, anchors, blocks, code, documents, prose
+from tests.support.settings import DATABRICKS
 
 DOCUMENTS = {str(path.relative_to(PROJECT_ROOT)): path.read_text(encoding="utf-8") for path in documents()}
 CONFIGURATION = DOCUMENTS["docs/guides/configuration.md"]

@@ -11,7 +11,7 @@ import pytest
 from include.settings import load_settings
 from include.warehouse import WarehouseBusy, WarehouseError, open_warehouse
 from include.warehouse.duckdb import DuckDBWarehouse
-from tests.conftest import held_by_another_process
+from tests.support.processes import held_by_another_process
 
 
 @pytest.fixture

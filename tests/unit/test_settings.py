@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
-from tests.conftest import DATABRICKS
+from tests.support.settings import DATABRICKS
 
 PRINCIPAL = {
     **DATABRICKS,

@@ -1,0 +1,110 @@
+"""Deliveries that have to be refused as wholes (design, section 4): how each is made, and what its error has to say."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.deliveries import ACCOUNTS_HEADER, CUSTOMERS_HEADER, write_extracts
+
+CUSTOMERS = [f"{number},Ünï {number},yes" for number in range(1, 9)]
+ACCOUNTS = [f"A{number},{number},{number}00.00,savings" for number in range(1, 9)]
+DROP_PCT = "45"
+"""MAX_ROW_DROP_PCT, so that a file cut in half is refused."""
+
+
+@dataclass(frozen=True)
+class Bad:
+    """How a good delivery is spoilt, given the path of one of its files, and a regular expression for the error."""
+
+    file: str
+    spoil: Callable[[Path], object]
+    error: str
+
+    def write(self, folder: Path) -> None:
+        write_extracts(folder, [*CUSTOMERS, "9,Nine,no"], ACCOUNTS)
+        self.spoil(folder / f"{self.file}.csv")
+
+
+def written(content: str | bytes, encoding: str = "utf-8") -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+
+
+def replaced(old: str, new: str, count: int = -1) -> Callable[[Path], object]:
+    return lambda path: path.write_text(path.read_text().replace(old, new, count), newline="")
+
+
+def recoded(encoding: str) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(path.read_text().encode(encoding))
+
+
+def cut(share: float) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+
+def make_unreadable(path: Path) -> None:
+    if os.geteuid():
+        path.chmod(0)
+    else:  # root may read everything but this
+        path.unlink()
+        path.symlink_to("/proc/self/mem")
+
+
+def move_to_the_folder_of_the_day(path: Path) -> None:
+    (path.parent / "2026-01-06").mkdir()
+    path.rename(path.parent / "2026-01-06" / path.name)
+
+
+def link_to_itself(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+MISSING = "is missing: expected the full extract"
+EMPTY = "is empty: expected the header"
+NO_RECORDS = "has a header and no records: expected the full extract"
+CUSTOMER_COLUMNS = f"expected the columns {CUSTOMERS_HEADER}, found "
+
+BAD_DELIVERIES = {
+    "customers missing": Bad("customers", Path.unlink, MISSING),
+    "accounts missing": Bad("accounts", Path.unlink, MISSING),
+    "a link to itself": Bad("customers", link_to_itself, rf"{MISSING} \(Too many levels of symbolic links\)"),
+    "a directory": Bad("accounts", lambda path: (path.unlink(), path.mkdir()), "is no file: expected the full extract"),
+    "unreadable": Bad("customers", make_unreadable, r"can't be read: expected the full extract \(\w+"),
+    "one file in the day's folder": Bad("accounts", move_to_the_folder_of_the_day, r"2026-01-06 has no customers\.csv"),
+    "zero bytes": Bad("customers", written(""), EMPTY),
+    "a byte order mark alone": Bad("accounts", written("\ufeff"), EMPTY),
+    "empty lines alone": Bad("customers", written("\n\r\n\n"), EMPTY),
+    "header only": Bad("customers", written(CUSTOMERS_HEADER), NO_RECORDS),
+    "header and empty lines": Bad("accounts", written(f"{ACCOUNTS_HEADER}\r\n\r\n"), NO_RECORDS),
+    "UTF-16": Bad("customers", recoded("utf-16"), "is UTF-16: expected UTF-8"),
+    "UTF-16 without a mark": Bad("accounts", recoded("utf-16-be"), "line 1: found a NUL byte, expected text in UTF-8"),
+    "latin-1": Bad("customers", recoded("latin-1"), "line 2: byte 0xdc at offset 26 is not UTF-8, which is expected"),
+    "gzip": Bad("customers", lambda path: path.write_bytes(gzip.compress(path.read_bytes())), "line 1: "),
+    "cut within a character": Bad("customers", written(f"{CUSTOMERS_HEADER}\n1,Ü".encode()[:-1]), "line 2: byte 0xc3"),
+    "a NUL byte": Bad("accounts", replaced("A7", "A\0"), "line 8: found a NUL byte, expected text in UTF-8"),
+    "semicolons": Bad("customers", replaced(",", ";"), r"Are the fields separated by ';' in place of a comma\?"),
+    "tabs": Bad("accounts", replaced(",", "\t"), r"Are the fields separated by '\\t' in place of a comma\?"),
+    "a column too few": Bad("customers", replaced(",HasLoan", "", 1), f"{CUSTOMER_COLUMNS}.*: HasLoan is missing"),
+    "a column too many": Bad("accounts", replaced("Balance", "Balance,Currency"), "'Currency' is unknown"),
+    "a column twice": Bad("customers", replaced("Name", "Name, NAME "), "Name is there 2 times"),
+    "a misspelt column": Bad("customers", replaced("CustomerID", "Customer ID"), "CustomerID is missing; .Customer ID"),
+    "an unnamed column": Bad("customers", replaced("HasLoan", "HasLoan,"), "'' is unknown"),
+    "200 columns": Bad(
+        "accounts", written(",".join(f"c{n}" for n in range(200)) + "\n"), "'c3' is unknown; and 196 more"
+    ),
+    "no header": Bad("customers", replaced(f"{CUSTOMERS_HEADER}\n", ""), f"{CUSTOMER_COLUMNS}1,Ünï 1,yes: "),
+    "a broken header": Bad("accounts", replaced("Balance", '"Balance'), r"the header is malformed \(unclosed quote\)"),
+    "carriage returns alone": Bad("customers", replaced("\n", "\r"), "the header is malformed .carriage return"),
+    "the other file": Bad("customers", written(f"{ACCOUNTS_HEADER}\nA1,1,2,savings\n"), "Name is missing; HasLoan"),
+    "a web page": Bad("accounts", written("<!DOCTYPE html>\n<html>502 Bad Gateway</html>\n"), "'<!DOCTYPE html>'"),
+    "JSON": Bad("customers", written('[{"CustomerID": 1, "Name": "Ada"}]'), "the header is malformed|is unknown"),
+    "a field of 100 MB": Bad("customers", written(b"x" * 100_000_000), rf"{CUSTOMER_COLUMNS}x{{200}}\.\.\.: "),
+    "cut in half": Bad(
+        "accounts", cut(0.5), rf"has 3 distinct .* had 8: they fell by more than MAX_ROW_DROP_PCT \({DROP_PCT} %\)"
+    ),
+    "no keys": Bad("customers", written(CUSTOMERS_HEADER + "\n , Ada,yes" * 9), "has 0 distinct values of customer_id"),
+}  # fmt: skip

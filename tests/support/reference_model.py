@@ -1,0 +1,330 @@
+"""The pipeline's tables as plain Python makes them: written from sections 4 to 6 of the design, and from nothing else.
+
+It shares no code, regular expression or SQL with the pipeline. It is slow and simple on purpose: each rule stands where
+the design has it, and nothing is done but once per delivery. Cells are text as tests.support.tables reads them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+
+Row = tuple[object, ...]
+
+CENT = Decimal("0.01")
+RATES = ((Decimal(20000), Decimal("0.02")), (Decimal(10000), Decimal("0.015")), (Decimal(0), Decimal("0.01")))
+LOAN_BONUS = Decimal("0.005")
+BIGGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record of an extract: its fields in the order of the design's header, None where it has no such field."""
+
+    fields: tuple[str | None, ...]
+    malformed: str | None = None
+    raw: str | None = None
+    """Its text, where that is not just its fields joined by commas."""
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes it the same record in another delivery: its fields as received; of a malformed one, its text."""
+        return (self.fields, None) if self.malformed is None else (self.fields, self.raw or "")
+
+
+@dataclass
+class Version:
+    """A version of a key: its columns, and from when until when it is valid."""
+
+    columns: Row
+    loaded_at: datetime
+    valid_from: datetime
+    valid_to: datetime | None = None
+
+
+@dataclass
+class Judged:
+    """One record after cleaning."""
+
+    record: Record
+    number: int
+    loaded_at: datetime
+    key: object
+    columns: Row
+    reasons: list[str]
+    status: str = "staged"
+
+
+# --- cleaning -------------------------------------------------------------------------------------------------------
+
+
+def ascii_lower(text: str) -> str:
+    return "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in text)
+
+
+def simple_lower(text: str) -> str:
+    """One character to one: Python's lower() would make two of the Turkish dotted I."""
+    return "".join("i" if c == "İ" else c.lower() for c in text)
+
+
+def clean(text: str | None) -> str | None:
+    if text is None:
+        return None
+    trimmed = text.strip(" \t\r\n")
+    return None if ascii_lower(trimmed) in ("", "null", "n/a", "none") else trimmed
+
+
+def all_digits(text: str) -> bool:
+    return text != "" and all(c in "0123456789" for c in text)
+
+
+def clean_id(text: str | None) -> tuple[int | None, str | None]:
+    """Return the customer_id, or None and why."""
+    text = clean(text)
+    if text is None:
+        return None, "customer_id is missing"
+    if not all_digits(text):
+        return None, "customer_id is not a whole number"
+    digits = text.lstrip("0")
+    if digits == "":
+        return None, "customer_id is zero"
+    if len(digits) > 19 or int(digits) > BIGGEST_ID:
+        return None, "customer_id is over 9223372036854775807"
+    return int(digits), None
+
+
+def clean_flag(text: str | None) -> tuple[bool | None, str | None]:
+    text = clean(text)
+    if text is None or ascii_lower(text) in ("no", "n", "false", "0"):
+        return False, None
+    if ascii_lower(text) in ("yes", "y", "true", "1"):
+        return True, None
+    return None, "has_loan is not a yes/no value"
+
+
+def clean_balance(text: str | None) -> tuple[Decimal | None, str | None]:
+    text = clean(text)
+    if text is None:
+        return None, "balance is missing"
+    unsigned = text[1:] if text[0] in "+-" else text
+    whole, point, cents = unsigned.partition(".")
+    if not all_digits(whole) or (point and not all_digits(cents)):
+        return None, "balance is not a number"
+    if text[0] == "-" and any(c in "123456789" for c in unsigned):
+        return None, "balance is negative"
+    if len(whole.lstrip("0")) > 16:
+        return None, "balance has more than 16 integer digits"
+    amount = Decimal(unsigned).quantize(CENT, ROUND_HALF_UP)
+    if amount >= 10**16:
+        return None, "balance has more than 16 integer digits"
+    return amount, None
+
+
+def clean_type(text: str | None) -> tuple[str | None, str | None]:
+    text = clean(text)
+    if text is None:
+        return None, "account_type is missing"
+    if ascii_lower(text) in ("savings", "checking"):
+        return ascii_lower(text), None
+    return None, "account_type is not savings or checking"
+
+
+def judge_customer(record: Record) -> tuple[object, Row, list[str]]:
+    """Return the key, the columns beside it and all reasons against the record."""
+    key, bad_key = clean_id(record.fields[0])
+    name = clean(record.fields[1])
+    flag, bad_flag = clean_flag(record.fields[2])
+    columns = (simple_lower(name) if name is not None else None, flag)
+    reasons = [bad_key, None if name is not None else "name is missing", bad_flag]
+    return key, columns, [reason for reason in reasons if reason]
+
+
+def judge_account(record: Record) -> tuple[object, Row, list[str]]:
+    key = clean(record.fields[0])
+    customer, bad_customer = clean_id(record.fields[1])
+    balance, bad_balance = clean_balance(record.fields[2])
+    type_, bad_type = clean_type(record.fields[3])
+    reasons = [None if key is not None else "account_id is missing", bad_customer, bad_balance, bad_type]
+    return key, (customer, balance, type_), [reason for reason in reasons if reason]
+
+
+# --- one entity's way from landing to snapshot ----------------------------------------------------------------------
+
+
+@dataclass
+class Entity:
+    """Customers or accounts: the current delivery's records, and the history of every key."""
+
+    name: str
+    arrived: dict[tuple[object, ...], datetime] = field(default_factory=dict)
+    judged: list[Judged] = field(default_factory=list)
+    history: dict[object, list[Version]] = field(default_factory=lambda: defaultdict(list))
+
+    def deliver(self, at: datetime, records: Sequence[Record]) -> None:
+        self.arrived = {record.identity: self.arrived.get(record.identity, at) for record in records}
+        self.judged = [self._judge(number, record) for number, record in enumerate(records, start=1)]
+        self._judge_copies()
+        self._keep_history(at)
+
+    def current(self) -> dict[object, Version]:
+        return {key: versions[-1] for key, versions in self.history.items() if versions[-1].valid_to is None}
+
+    def _judge(self, number: int, record: Record) -> Judged:
+        key, columns, reasons = (judge_customer if self.name == "customer" else judge_account)(record)
+        if record.malformed:
+            reasons = [f"malformed record: {record.malformed}"]
+        status = "quarantined" if reasons else "staged"
+        return Judged(record, number, self.arrived[record.identity], key, columns, reasons, status)
+
+    def _judge_copies(self) -> None:
+        copies = defaultdict(list)
+        for judged in self.judged:
+            if judged.status == "staged":
+                copies[judged.key].append(judged)
+        for group in copies.values():
+            if len({judged.columns for judged in group}) > 1:
+                for judged in group:
+                    judged.status, judged.reasons = "quarantined", ["conflicting duplicate"]
+            else:
+                for judged in sorted(group, key=lambda judged: (judged.loaded_at, judged.number))[1:]:
+                    judged.status = "duplicate"
+
+    def _keep_history(self, at: datetime) -> None:
+        staged = {judged.key: judged for judged in self.judged if judged.status == "staged"}
+        quarantined = {judged.key for judged in self.judged if judged.status == "quarantined"}
+        for key, version in self.current().items():
+            if key not in staged and key not in quarantined:
+                version.valid_to = at
+        current = self.current()
+        for key, judged in staged.items():
+            version = current.get(key)
+            if self.name == "customer":
+                begins, differs = judged.loaded_at, version is None or judged.loaded_at > version.loaded_at
+            else:
+                begins, differs = at, version is None or judged.columns != version.columns
+            if differs:
+                if version:
+                    version.valid_to = begins
+                self.history[key].append(Version(judged.columns, judged.loaded_at, begins))
+
+    def source(self) -> list[Row]:
+        return [(*j.record.fields, j.number, j.loaded_at) for j in self.judged if not j.record.malformed]
+
+    def staging(self) -> list[Row]:
+        return [(j.key, *j.columns, j.loaded_at) for j in self.judged if j.status == "staged"]
+
+    def quarantine(self) -> list[Row]:
+        return [
+            (*j.record.fields, j.record.raw, j.number, "; ".join(j.reasons), j.loaded_at)
+            for j in self.judged
+            if j.status == "quarantined"
+        ]
+
+    def snapshot(self) -> list[Row]:
+        """Columns as in the warehouse, dbt_scd_id left out; dbt_updated_at is when a version begins."""
+        return [
+            (key, *version.columns, version.loaded_at, version.valid_from, version.valid_from, version.valid_to)
+            for key, versions in self.history.items()
+            for version in versions
+        ]
+
+
+# --- the whole pipeline ---------------------------------------------------------------------------------------------
+
+
+class Reference:
+    """All tables after each delivery. `deliver()` takes naive UTC times, each later than the one before."""
+
+    def __init__(self) -> None:
+        self.customers = Entity("customer")
+        self.accounts = Entity("account")
+        self.joined: list[Row] = []
+        self.summary: dict[object, Row] = {}
+        self.profile: dict[object, Row] = {}
+
+    def deliver(self, at: datetime, customers: Sequence[Record], accounts: Sequence[Record]) -> None:
+        self.customers.deliver(at, customers)
+        self.accounts.deliver(at, accounts)
+        owners = self.customers.current()
+        self.joined = [
+            (
+                key,
+                *account.columns,
+                *owners[account.columns[0]].columns,
+                max(account.valid_from, owners[account.columns[0]].valid_from),
+            )
+            for key, account in self.accounts.current().items()
+            if account.columns[0] in owners
+        ]
+        summary = {row[0]: interest(row) for row in self.savings()}
+        self.summary = {key: calculated(row, self.summary.get(key), at) for key, row in summary.items()}
+        self.profile = {
+            key: calculated(row, self.profile.get(key), at) for key, row in totals(self.savings(), summary).items()
+        }
+
+    def savings(self) -> list[Row]:
+        return [row for row in self.joined if row[3] == "savings"]
+
+    def tables(self) -> dict[str, list[tuple[str, ...]]]:
+        """Return the rows of each table as text, sorted."""
+        rows = {
+            "src_customer": self.customers.source(),
+            "src_account": self.accounts.source(),
+            "stg_customer": self.customers.staging(),
+            "stg_account": self.accounts.staging(),
+            "quarantine_customer": self.customers.quarantine(),
+            "quarantine_account": self.accounts.quarantine(),
+            "snap_customer": self.customers.snapshot(),
+            "snap_account": self.accounts.snapshot(),
+            "int_account_with_customer": self.joined,
+            "int_savings_account_only": self.savings(),
+            "account_summary": list(self.summary.values()),
+            "customer_profile": list(self.profile.values()),
+        }
+        return {table: sorted(tuple(as_text(cell) for cell in row) for row in found) for table, found in rows.items()}
+
+
+def interest(row: Row) -> Row:
+    key, customer, balance, _, _, has_loan, _ = row
+    assert isinstance(balance, Decimal)
+    rate = next(rate for edge, rate in RATES if balance >= edge) + (LOAN_BONUS if has_loan else 0)
+    earned = (balance * rate).quantize(CENT, ROUND_HALF_UP)
+    return key, customer, balance, rate.quantize(Decimal("0.0001")), earned, balance + earned
+
+
+def totals(savings: list[Row], summary: dict[object, Row]) -> dict[object, Row]:
+    of_customer = defaultdict(list)
+    for row in savings:
+        of_customer[row[1], row[4], row[5]].append(summary[row[0]])
+    return {
+        customer: (
+            customer,
+            name,
+            has_loan,
+            len(rows),
+            sum((row[2] for row in rows), Decimal(0)),
+            sum((row[4] for row in rows), Decimal(0)),
+        )
+        for (customer, name, has_loan), rows in of_customer.items()
+    }
+
+
+def calculated(row: Row, before: Row | None, at: datetime) -> Row:
+    return (*row, before[-1] if before and before[:-1] == row else at)
+
+
+def as_text(cell: object) -> str:
+    match cell:
+        case None:
+            return "<null>"
+        case bool():
+            return "true" if cell else "false"
+        case Decimal():
+            return f"{cell:f}"
+        case datetime():
+            return cell.isoformat(sep=" ")
+        case _:
+            return str(cell)
