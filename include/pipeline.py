@@ -77,6 +77,7 @@ def ingest_delivery(
     message: str | None = None
     try:
         warehouse = open_warehouse(settings, run_id=run_id)
+        warehouse.check_session()
         _check_history(settings, warehouse)
 
         def before_commit(replaced: Delivery | None) -> None:

@@ -250,4 +250,4 @@ def _time(value: datetime) -> str:
 
 
 def _literal(time: datetime) -> str:
-    return f"timestamp '{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
+    return f"timestamp '{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%fZ}'"  # Z: whatever the session's time zone

@@ -59,8 +59,11 @@ class Warehouse(Protocol):
     def stream(self, sql: str) -> AbstractContextManager[pa.RecordBatchReader]:
         """Open a result of any size, to be read in batches. Raises WarehouseError."""
 
+    def check_session(self) -> None:
+        """Raise WarehouseError where the session's time zone is not UTC: times would be read and written shifted."""
+
     def has_history(self) -> bool:
-        """Tell whether the snapshots exist. Raises WarehouseError where that can't be told."""
+        """Return True if the snapshots exist. Raises WarehouseError where that is not known."""
 
     def receive(self, landing: Path, delivery: Delivery) -> None:
         """Put a landed delivery and the ledger where the engine reads them. May be called again after a crash."""

@@ -36,6 +36,9 @@ _RETRIES = {"_retry_delay_max": 10, "_retry_stop_after_attempts_count": 60}
 """How long a warehouse that starts is waited for: connector 4.4 waits `_retry_delay_max` seconds each time. As in
 dbt/profiles.yml."""
 
+_SESSION = {"timezone": "UTC"}
+"""Parameters of each session. As in dbt/profiles.yml."""
+
 _NETWORK_ERRORS = (urllib3.exceptions.HTTPError, sql.exc.RequestError, ConnectionError, TimeoutError)
 _WRONG_SETTING = {
     401: "DATABRICKS_TOKEN (or the client's id and secret) is not accepted there",
@@ -89,6 +92,15 @@ class DatabricksWarehouse:
                 if failures:
                     raise failures[0] from None
                 raise
+
+    def check_session(self) -> None:
+        time_zone = self._run("select current_timezone() as time_zone")["time_zone"][0].as_py()
+        if time_zone not in ("UTC", "Etc/UTC"):
+            raise WarehouseError(
+                f"{self.settings.url}{self.settings.http_path}: the session's time zone is {time_zone}, expected UTC: "
+                "the warehouse overrides the session parameter TIMEZONE; set it to UTC in the SQL configuration "
+                "parameters of the workspace"
+            )
 
     def has_history(self) -> bool:
         return {"snap_customer", "snap_account"} <= self._existing("snapshots")
@@ -177,7 +189,7 @@ class DatabricksWarehouse:
                 server_hostname=self.settings.host,
                 http_path=self.settings.http_path,
                 credentials_provider=lambda: config.authenticate,
-                session_configuration={"timezone": "UTC"},
+                session_configuration=_SESSION,
                 user_agent_entry="lc_pipeline",
                 enable_telemetry=False,
                 **_RETRIES,

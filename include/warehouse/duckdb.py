@@ -47,6 +47,9 @@ class DuckDBWarehouse:
         with self._connection(read_only=True) as connection:
             yield connection.sql(sql).to_arrow_reader(BATCH_ROWS)
 
+    def check_session(self) -> None:
+        """Nothing to check: each connection is set to UTC, and no server can say otherwise."""
+
     def has_history(self) -> bool:
         if not self.path.exists():
             return False

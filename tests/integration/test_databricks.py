@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -18,10 +20,12 @@ from typing import Any
 import pytest
 from databricks.sdk.mixins.files import FilesExt
 
+from include.dbt_project import DBT_DIR
 from include.ingestion import IngestionError
 from include.layers import KEPT_TABLES, LAYERS
 from include.ledger import Ledger
 from include.pipeline import DeliveryFailed, deliver
+from include.quality.tables import mart_changes
 from include.rebuild import rebuild
 from include.settings import Settings
 from include.warehouse import WarehouseError, open_warehouse
@@ -109,6 +113,33 @@ def test_a_wrong_setting_is_an_error_that_names_it(settings: Settings, wrong: di
         wrong.get(secret, "?") in str(error.value) for secret in ("token", "client_secret") if wrong.get(secret)
     )
     assert Ledger.load(settings.landing_path).entries == ()
+
+
+def test_a_session_that_is_not_in_utc_is_refused_and_its_literals_are_right_all_the_same(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(settings, 5, "first")
+    before = Ledger.load(settings.landing_path)
+    monkeypatch.setattr("include.warehouse.databricks._SESSION", {"timezone": "America/New_York"})
+    profiles = (DBT_DIR / "profiles.yml").read_text()
+    (tmp_path / "profiles.yml").write_text(profiles.replace("timezone: UTC", "timezone: America/New_York"))
+    artifacts = {"DBT_TARGET_PATH": str(tmp_path / "target"), "DBT_LOG_PATH": str(tmp_path / "target")}
+
+    of_dbt = subprocess.run(
+        [Path(sys.executable).with_name("dbt"), "run", "--select", "src_customer", "--profiles-dir", tmp_path],
+        cwd=DBT_DIR,
+        env={**os.environ, **environment_of(settings), "DBT_TARGET": "prod", **artifacts},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    with pytest.raises(WarehouseError, match="the session's time zone is America/New_York, expected UTC"):
+        play(settings, 6, "second")
+
+    assert "The session's time zone is America/New_York, expected UTC: keep" in of_dbt.stdout
+    assert Ledger.load(settings.landing_path) == before
+    found = mart_changes(open_warehouse(settings), before.entries[0])
+    assert all(mart["changed_rows"] == mart["total_rows"] > 0 for mart in found), found
 
 
 def test_a_service_principal_delivers_to_a_warehouse_that_is_still_starting_and_again_changes_nothing(

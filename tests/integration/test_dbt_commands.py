@@ -23,6 +23,26 @@ pytestmark = pytest.mark.slow
 Dbt = Callable[..., dict[str, str]]
 
 
+def run_dbt(settings: Settings, *arguments: str, profiles: Path = DBT_DIR) -> subprocess.CompletedProcess[str]:
+    """Run a dbt command in dbt/, with its artifacts beside the database."""
+    target = str(settings.duckdb_path.parent / "target")
+    return subprocess.run(
+        [Path(sys.executable).with_name("dbt"), *arguments],
+        cwd=DBT_DIR,
+        env={
+            **os.environ,
+            "DUCKDB_PATH": str(settings.duckdb_path),
+            "LANDING_PATH": str(settings.landing_path),
+            "DBT_PROFILES_DIR": str(profiles),
+            "DBT_TARGET_PATH": target,
+            "DBT_LOG_PATH": target,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A landing with the first sample day, and no database yet."""
@@ -34,27 +54,14 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def dbt(settings: Settings) -> Dbt:
-    """Run a dbt command in dbt/; return the status of each node by its name."""
-    target = settings.duckdb_path.parent / "target"
+    """Run a dbt command that succeeds; return the status of each node, hooks excepted, by its name."""
 
     def run(*arguments: str) -> dict[str, str]:
-        ended = subprocess.run(
-            [Path(sys.executable).with_name("dbt"), *arguments],
-            cwd=DBT_DIR,
-            env={
-                **os.environ,
-                "DUCKDB_PATH": str(settings.duckdb_path),
-                "LANDING_PATH": str(settings.landing_path),
-                "DBT_TARGET_PATH": str(target),
-                "DBT_LOG_PATH": str(target),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ended = run_dbt(settings, *arguments)
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
-        results = json.loads((target / "run_results.json").read_text())["results"]
-        return {result["unique_id"].split(".")[2]: result["status"] for result in results}
+        results = json.loads((settings.duckdb_path.parent / "target" / "run_results.json").read_text())["results"]
+        nodes = [result for result in results if not result["unique_id"].startswith("operation.")]
+        return {node["unique_id"].split(".")[2]: node["status"] for node in nodes}
 
     return run
 
@@ -115,22 +122,31 @@ def test_the_documentation_describes_every_column(dbt: Dbt, built: dict[str, str
     assert undescribed == []
 
 
+@pytest.mark.parametrize("command", ["build", "run", "snapshot"])
+def test_empty_is_refused_and_closes_nothing(built: dict[str, str], settings: Settings, command: str) -> None:
+    before = read_tables(settings)
+
+    ended = run_dbt(settings, command, "--empty")
+
+    assert ended.returncode != 0
+    assert "--empty is refused: with no row to read, every key would count as deleted" in ended.stdout
+    assert read_tables(settings) == before
+
+
+def test_a_session_that_is_not_in_utc_is_refused_by_the_name_of_the_setting(
+    built: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
+    profiles = (DBT_DIR / "profiles.yml").read_text()
+    (tmp_path / "profiles.yml").write_text(profiles.replace("TimeZone: UTC", "TimeZone: America/New_York"))
+
+    ended = run_dbt(settings, "run", "--select", "source", profiles=tmp_path)
+
+    assert ended.returncode != 0
+    assert "The session's time zone is America/New_York, expected UTC: keep `TimeZone: UTC`" in ended.stdout
+
+
 def test_without_a_landing_dbt_says_what_is_missing(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [Path(sys.executable).with_name("dbt"), "run", "--select", "source"],
-        cwd=DBT_DIR,
-        env={
-            **os.environ,
-            "DUCKDB_PATH": str(tmp_path / "lc_pipeline.duckdb"),
-            "LANDING_PATH": str(tmp_path / "nowhere"),
-            "DBT_TARGET_PATH": str(tmp_path),
-            "DBT_LOG_PATH": str(tmp_path),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run_dbt(settings_in(tmp_path), "run", "--select", "source")
 
     assert ended.returncode != 0
     assert "Nothing has been landed:" in ended.stdout
-    assert "nowhere/ledger.jsonl is missing" in ended.stdout.replace("\n", "")

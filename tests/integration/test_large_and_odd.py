@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from include.pipeline import deliver
 from include.settings import Settings
 from tests.support.deliveries import ACCOUNTS_HEADER, CUSTOMERS_HEADER, day
-from tests.support.reference_model import Record, Reference
+from tests.support.local_warehouse import LocalWarehouse
+from tests.support.reference_model import BLANKS, Record, Reference
+from tests.support.settings import settings_in
 from tests.support.tables import read_tables
 
 pytestmark = pytest.mark.slow
 
 MILLION = 1_000_000
+SHOWN_BLANKS = [(1000 + number, blank) for number, blank in enumerate(BLANKS) if blank not in "\r\n"]
+"""A customer_id for each, to be written without quotes."""
+
 CUSTOMERS = [
     ("1" * MILLION, "An id of a million digits", "no"),
     ("0" * MILLION + "7", "An id of a million zeros and one digit", "yes"),
@@ -22,9 +28,15 @@ CUSTOMERS = [
     ("8", "n" * 65536, "no"),
     ("9", "É😀" * 65536, "\t" * MILLION + "yes"),
     ("10", "Neither yes nor no", "y" * MILLION),
+    ("10", "Neither yes nor no (nobody sees why)", "\u200by\u200be\u200bs"),
     tuple(str(number) for number in range(11, 211)),
+    *((f"{blank}{number}{blank}", f"{blank}Blank {blank} within", f"yes{blank}") for number, blank in SHOWN_BLANKS),
 ]
 ACCOUNTS = [
+    *(
+        (f"{blank}B{number}{blank}", f"{number}{blank}", f"{blank}5.00", f"savings{blank}")
+        for number, blank in SHOWN_BLANKS
+    ),
     ("A1", "7", "9" * 16 + ".99", "savings"),
     ("A2", "7", "9" * MILLION, "savings"),
     ("A3", "7", "0" * MILLION + "1.005", "savings"),
@@ -47,20 +59,28 @@ def records(rows: list[tuple[str, ...]], width: int) -> list[Record]:
     ]
 
 
-def test_large_and_odd_values_are_treated_by_the_rules(settings: Settings) -> None:
-    settings.input_path.mkdir()
+@pytest.fixture(params=["duckdb", "databricks"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    if request.param == "duckdb":
+        return settings_in(tmp_path)
+    warehouse: LocalWarehouse = request.getfixturevalue("warehouse")
+    return warehouse.settings(tmp_path)
+
+
+def test_large_and_odd_values_are_treated_by_the_rules(engine: Settings) -> None:
+    engine.input_path.mkdir()
     for name, header, rows in (("customers", CUSTOMERS_HEADER, CUSTOMERS), ("accounts", ACCOUNTS_HEADER, ACCOUNTS)):
         text = "\n".join([header, *(",".join(row) for row in rows)])
-        (settings.input_path / f"{name}.csv").write_text(text, encoding="utf-8")
+        (engine.input_path / f"{name}.csv").write_text(text, encoding="utf-8")
     reference = Reference()
 
-    report = deliver(settings, logical_date=day(5), run_id="large")
+    report = deliver(engine, logical_date=day(5), run_id="large")
 
     reference.deliver(day(5).replace(tzinfo=None), records(CUSTOMERS, 3), records(ACCOUNTS, 4))
-    found = read_tables(settings, without=("dbt_scd_id",))
+    found = read_tables(engine, without=("dbt_scd_id",))
     for table, expected in reference.tables().items():
         assert sorted(found[table][1:]) == expected, f"{table} differs"
-    assert len(found["stg_customer"]) - 1 == 3
-    assert len(found["stg_account"]) - 1 == 5
+    assert len(found["stg_customer"]) - 1 == 3 + len(SHOWN_BLANKS)
+    assert len(found["stg_account"]) - 1 == 5 + len(SHOWN_BLANKS)
     assert len(report.read_text(encoding="utf-8")) < MILLION
     assert json.loads(report.read_text(encoding="utf-8"))["verdict"] == "warn"

@@ -13,12 +13,18 @@ HEADERS = {
     "accounts": ("AccountID", "CustomerID", "Balance", "AccountType"),
 }
 
+BLANKS = (" ", "\t", "\x0b", "\x85", "\u00a0", "\u2009", "\u200b", "\u2060", "\ufeff")
+"""What a file can have beside a value and nobody sees."""
+
 IDS = ("1", "2", "3", "4", "5", "6", "7", "8")
 ODD_IDS = (
     "01",
     " 2",
     "3\t",
     "0004",
+    "\u200b5",
+    "\u00a06\ufeff",
+    "7\u200b8",
     "9223372036854775807",
     "9223372036854775808",
     "0",
@@ -29,7 +35,7 @@ ODD_IDS = (
     "٣",
     "+5",
 )
-MISSING = ("", "  ", "null", "NULL", "N/a", "none", " None ")
+MISSING = ("", "  ", "null", "NULL", "N/a", "none", " None ", "\u200b", "\x0bnull\u2060", "\u00a0\x85")
 NAMES = (
     "Ada",
     "ADA",
@@ -53,7 +59,17 @@ BALANCES = (
     "33.33", "0.005", "9999999999999999.99", "9999999999999999.994", "9999999999999999.995", "10000000000000000", "-5",
     "-0.001", ".5", "5.", "1e3", "1,5", "abc", "0000000000000000000012.50", "٣",
 )  # fmt: skip
-TYPES = ("savings", "checking", "SAVINGS", " Checking ", "loan", "ſavings", "checkin\u212a")
+TYPES = (
+    "savings",
+    "checking",
+    "SAVINGS",
+    " Checking ",
+    "savings\u3000",
+    "sav\u200bings",
+    "loan",
+    "ſavings",
+    "checkin\u212a",
+)
 ACCOUNT_IDS = ("A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "a1", "é,9")
 
 BROKEN_QUOTES = {
@@ -137,7 +153,7 @@ def next_lines(draw: st.DrawFn, file: str, before: list[Line]) -> list[Line]:
             case 4:
                 result += [line, line]
             case 5:
-                respelt = (f"{line.fields[0]} ", *line.fields[1:])
+                respelt = (f"{line.fields[0]}{draw(st.sampled_from(BLANKS))}", *line.fields[1:])
                 result += [line, Line(respelt, line.damage)]
             case _:
                 result.append(line)

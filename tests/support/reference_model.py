@@ -18,6 +18,14 @@ CENT = Decimal("0.01")
 RATES = ((Decimal(20000), Decimal("0.02")), (Decimal(10000), Decimal("0.015")), (Decimal(0), Decimal("0.01")))
 LOAN_BONUS = Decimal("0.005")
 BIGGEST_ID = 2**63 - 1
+BLANKS = "".join(
+    chr(code)
+    for code in (
+        0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200C),
+        0x2028, 0x2029, 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF,
+    )
+)  # fmt: skip
+"""White space and invisible characters, which are no part of a value at its ends."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ def simple_lower(text: str) -> str:
 def clean(text: str | None) -> str | None:
     if text is None:
         return None
-    trimmed = text.strip(" \t\r\n")
+    trimmed = text.strip(BLANKS)
     return None if ascii_lower(trimmed) in ("", "null", "n/a", "none") else trimmed
 
 

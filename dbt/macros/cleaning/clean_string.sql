@@ -1,6 +1,5 @@
 {#
-    A string as received -> trimmed of space, tab, CR and LF, or NULL where it counts as missing.
-    Bare trim would strip other Unicode spaces too on DuckDB, and only spaces on Databricks.
+    A string as received -> trimmed of white space and invisible characters, or NULL where it counts as missing.
     lower() is safe here: no character outside ASCII turns into a letter of these keywords.
 #}
 {% macro clean_string(value) -%}
@@ -10,12 +9,24 @@
     end
 {%- endmacro %}
 
-{# Few strings have anything to trim, and trim() costs much more than a look at both ends. #}
+{#
+    The characters are named, since a bare trim() takes other ones away on each engine. Few strings have anything to trim,
+    and trim() costs much more than a look at both ends: between '!' and '~' is all of ASCII that can be seen.
+#}
 {% macro trimmed(value) -%}
     case
-        when left({{ value }}, 1) > ' ' and right({{ value }}, 1) > ' ' then {{ value }}
-        else trim(both concat(' ', chr(9), chr(10), chr(13)) from {{ value }})
+        when left({{ value }}, 1) between '!' and '~' and right({{ value }}, 1) between '!' and '~' then {{ value }}
+        else trim(both {{ blanks() }} from {{ value }})
     end
+{%- endmacro %}
+
+{# Unicode white space, and the zero width space, word joiner and byte order mark, which nobody sees in a file. #}
+{% macro blanks() -%}
+    concat(
+        ' ', chr(9), chr(10), chr(11), chr(12), chr(13),
+        '{{ "\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a" }}',
+        '{{ "\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff" }}'
+    )
 {%- endmacro %}
 
 

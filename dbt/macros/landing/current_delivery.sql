@@ -1,6 +1,7 @@
 {#
     The delivery that is being processed: the last entry of the landing's ledger, as a dict of strings.
-    Read from the ledger and not passed as a variable, so that a bare `dbt build` needs none.
+    Read from the ledger and not passed as a variable, so that a bare `dbt build` needs none. All times are read and
+    written in the session's time zone, so a session that isn't in UTC is refused.
 #}
 {% macro current_delivery() %}
     {% if not execute %}
@@ -8,20 +9,26 @@
     {% endif %}
     {% do assert_landed('ledger.jsonl') %}
     {% set entries = run_query(
-        'select delivered_at, customers_path, accounts_path, customers_rows, accounts_rows from '
-        ~ ledger_relation() ~ ' order by delivered_at desc limit 1'
+        'select delivered_at, customers_path, accounts_path, customers_rows, accounts_rows, '
+        ~ session_time_zone() ~ ' as time_zone from ' ~ ledger_relation() ~ ' order by delivered_at desc limit 1'
     ) %}
     {% if entries | length == 0 %}
         {% do exceptions.raise_compiler_error(
             'The ledger in ' ~ landing_path() ~ ' has no entry: land a delivery first, with `make run`.') %}
     {% endif %}
-    {% do return(entries.rows[0].dict()) %}
+    {% set delivery = entries.rows[0].dict() %}
+    {% if delivery['time_zone'] not in ('UTC', 'Etc/UTC') %}
+        {% do exceptions.raise_compiler_error(
+            "The session's time zone is " ~ delivery['time_zone'] ~ ', expected UTC: keep `TimeZone: UTC` (DuckDB, under '
+            ~ 'settings) and `timezone: UTC` (Databricks, under session_properties) in dbt/profiles.yml.') %}
+    {% endif %}
+    {% do return(delivery) %}
 {% endmacro %}
 
 
-{# The current delivery's delivered_at as a timestamp literal in UTC. #}
+{# The current delivery's delivered_at as a timestamp literal. Its Z keeps it in UTC, whatever the session's time zone. #}
 {% macro delivered_at() -%}
-    timestamp '{{ current_delivery()['delivered_at'] | replace('T', ' ') | replace('Z', '') }}'
+    timestamp '{{ current_delivery()['delivered_at'] | replace('T', ' ') }}'
 {%- endmacro %}
 
 
