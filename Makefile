@@ -7,7 +7,7 @@ PORT ?= 8080
 ACTIVATE := . ./env.sh
 
 .PHONY: help setup run demo ui warehouse test test-quick test-containers test-deep test-mutations lint format manifest \
-	lock upgrade benchmark check-databricks docs clean
+	lock upgrade benchmark check-databricks expected docs clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ benchmark: setup ## Measure the daily delivery against a hand-written script (CU
 
 check-databricks: setup ## Prove one by one the rights that the pipeline needs on Databricks
 	@$(ACTIVATE); python -m scripts.check_databricks
+
+expected: setup ## Write what the sample days must give (tests/e2e/expected), after a change that is meant
+	@$(ACTIVATE); python -m tests.support.expected
 
 docs: setup ## Write the data dictionary from dbt's manifest
 	@$(ACTIVATE); python -m scripts.data_dictionary

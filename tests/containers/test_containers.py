@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from include.settings import PROJECT_ROOT, Settings
+from include.settings import Settings
+from tests.support import expected
 from tests.support.containers.stack import AIRFLOW_HOME, Stack
 from tests.support.processes import wait_until
 from tests.support.settings import settings_in
-from tests.support.tables import LAYER_OF, read_csv, read_table
 
 SERVERS = {"postgres", "api-server", "scheduler", "dag-processor", "triggerer"}
 ONE_SHOTS = {"secrets", "db-migration"}
@@ -27,9 +27,8 @@ def settings_of(data: Path) -> Settings:
 
 
 def assert_tables_are_those_of(day: str, data: Path) -> None:
-    expected = PROJECT_ROOT / "tests" / "e2e" / "expected" / day
-    found = {table: read_table(settings_of(data), table, without=("dbt_scd_id",)) for table in LAYER_OF}
-    assert found == {table: read_csv(expected / f"{table}.csv") for table in LAYER_OF}
+    for table in expected.TABLES:
+        assert expected.actual_rows(settings_of(data), table) == expected.expected_rows(day, table)
 
 
 def test_servers_run_and_one_shots_have_ended_well(stack: Stack) -> None:

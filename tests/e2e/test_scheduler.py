@@ -12,13 +12,11 @@ import pytest
 from include.ledger import Ledger
 from include.pipeline import deliver
 from include.settings import PROJECT_ROOT
+from tests.support import expected
 from tests.support.airflow_home import AirflowHome
 from tests.support.deliveries import day
 from tests.support.processes import wait_until
 from tests.support.settings import settings_in
-from tests.support.tables import LAYER_OF, read_csv, read_table
-
-EXPECTED = Path(__file__).parent / "expected" / "2026-01-07"
 
 pytestmark = pytest.mark.slow
 
@@ -62,5 +60,5 @@ def test_a_backfill_makes_the_same_tables_as_day_by_day_whatever_is_killed(tmp_p
     assert tries == [(2,)]
     assert [entry.state for entry in Ledger.load(settings.landing_path).entries] == ["processed"] * 3
     assert json.loads((settings.output_path / "manifest.json").read_text())["run_id"].startswith("backfill__2026-01-07")
-    found = {table: read_table(settings, table, without=("dbt_scd_id",)) for table in LAYER_OF}
-    assert found == {table: read_csv(EXPECTED / f"{table}.csv") for table in LAYER_OF}
+    for table in expected.TABLES:
+        assert expected.actual_rows(settings, table) == expected.expected_rows("2026-01-07", table)

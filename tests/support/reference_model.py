@@ -219,7 +219,7 @@ class Entity:
                 self.history[key].append(Version(judged.columns, judged.loaded_at, begins))
 
     def source(self) -> list[Row]:
-        return [(*j.record.fields, j.number, j.loaded_at) for j in self.judged if not j.record.malformed]
+        return [(*j.record.fields, j.number, j.loaded_at, j.record.raw, j.record.malformed) for j in self.judged]
 
     def staging(self) -> list[Row]:
         return [(j.key, *j.columns, j.loaded_at) for j in self.judged if j.status == "staged"]

@@ -1,4 +1,4 @@
-"""The pipeline's tables as text: what tests compare, and what is written in tests/e2e/expected."""
+"""The pipeline's tables as text, for tests to compare."""
 
 from __future__ import annotations
 
@@ -71,13 +71,6 @@ def as_text(value: object) -> str:
 
 
 def read_csv(path: Path) -> Table:
-    """Return a file that write_csv() made."""
+    """Return a CSV file's records, its header first."""
     with path.open(encoding="utf-8", newline="") as file:
         return [tuple(row) for row in csv.reader(file)]
-
-
-def write_csv(path: Path, table: Table) -> None:
-    """Write a table for people to read and review."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(table)

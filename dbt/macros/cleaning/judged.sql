@@ -24,19 +24,40 @@ repeated as (
 
 ),
 
+-- Distinct and not min() <> max(): a copy with a NULL differs from one without.
+spellings as (
+
+    select distinct
+        {{ key }},
+        is_valid,
+        {{ columns | join(',\n        ') }}
+    from repeated
+
+),
+
+conflicts as (
+
+    select
+        {{ key }},
+        is_valid
+    from spellings
+    group by {{ key }}, is_valid
+    having count(*) > 1
+
+),
+
 copies as (
 
     select
-        source_row_number,
-        {%- for column in columns %}
-        {{ 'or ' if not loop.first }}min({{ column }}) over (partition by {{ key }}, is_valid)
-        <> max({{ column }}) over (partition by {{ key }}, is_valid){{ ' as is_conflict,' if loop.last }}
-        {%- endfor %}
+        repeated.source_row_number,
+        conflicts.{{ key }} is not null as is_conflict,
         row_number() over (
-            partition by {{ key }}, is_valid
-            order by loaded_at, source_row_number
+            partition by repeated.{{ key }}, repeated.is_valid
+            order by repeated.loaded_at, repeated.source_row_number
         ) as copy_number
     from repeated
+    left join conflicts
+        on repeated.{{ key }} = conflicts.{{ key }} and repeated.is_valid = conflicts.is_valid
 
 ),
 

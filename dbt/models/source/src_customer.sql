@@ -1,4 +1,4 @@
--- The current delivery's well-formed customer records, strings exactly as received.
+-- The current delivery's records of customers.csv, strings exactly as received, malformed ones included.
 -- The landing carries loaded_at: it says since which delivery this exact record has been arriving without a break.
 with landed as (
 
@@ -11,6 +11,7 @@ select
     name,
     has_loan,
     source_row_number,
-    loaded_at
+    loaded_at,
+    raw_record,
+    malformed_reason
 from landed
-where malformed_reason is null

@@ -1,44 +1,18 @@
 -- Cleans and judges every landed account record once a delivery; the staging and quarantine views only select from it.
 -- Order matters for speed: trim, then parse, then the reasons, and those only for what failed.
-with well_formed as (
+with records as (
 
     select * from {{ ref('src_account') }}
 
 ),
 
-landed as (
-
-    select * from {{ landed('accounts') }}
-
-),
-
+-- A stray quote must not hide whose record it is: that key's history stays open.
 received as (
 
     select
-        account_id,
-        customer_id,
-        balance,
-        account_type,
-        source_row_number,
-        loaded_at,
-        cast(null as string) as malformed_reason,
-        account_id as key_received
-    from well_formed
-
-    union all
-
-    -- A stray quote must not hide whose record it is: that key's history stays open.
-    select
-        account_id,
-        customer_id,
-        balance,
-        account_type,
-        source_row_number,
-        loaded_at,
-        malformed_reason,
-        replace(account_id, '"', '') as key_received
-    from landed
-    where malformed_reason is not null
+        *,
+        case when malformed_reason is null then account_id else replace(account_id, '"', '') end as key_received
+    from records
 
 ),
 
@@ -89,7 +63,7 @@ select
     case when judged.record_status = 'quarantined' then judged.customer_id end as received_customer_id,
     case when judged.record_status = 'quarantined' then judged.balance end as received_balance,
     case when judged.record_status = 'quarantined' then judged.account_type end as received_account_type,
-    case when judged.record_status = 'quarantined' then landed.raw_record end as raw_record,
+    case when judged.record_status = 'quarantined' then judged.raw_record end as raw_record,
     judged.source_row_number,
     judged.loaded_at,
     judged.record_status,
@@ -114,8 +88,3 @@ select
         )
     end as failure_reasons
 from judged
-left join landed
-    on
-        judged.source_row_number = landed.source_row_number
-        and judged.record_status = 'quarantined'
-        and landed.raw_record is not null

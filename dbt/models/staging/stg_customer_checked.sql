@@ -1,42 +1,18 @@
 -- Cleans and judges every landed customer record once a delivery; the staging and quarantine views only select from it.
 -- Order matters for speed: trim, then parse, then the reasons, and those only for what failed.
-with well_formed as (
+with records as (
 
     select * from {{ ref('src_customer') }}
 
 ),
 
-landed as (
-
-    select * from {{ landed('customers') }}
-
-),
-
+-- A stray quote must not hide whose record it is: that key's history stays open.
 received as (
 
     select
-        customer_id,
-        name,
-        has_loan,
-        source_row_number,
-        loaded_at,
-        cast(null as string) as malformed_reason,
-        customer_id as key_received
-    from well_formed
-
-    union all
-
-    -- A stray quote must not hide whose record it is: that key's history stays open.
-    select
-        customer_id,
-        name,
-        has_loan,
-        source_row_number,
-        loaded_at,
-        malformed_reason,
-        replace(customer_id, '"', '') as key_received
-    from landed
-    where malformed_reason is not null
+        *,
+        case when malformed_reason is null then customer_id else replace(customer_id, '"', '') end as key_received
+    from records
 
 ),
 
@@ -83,7 +59,7 @@ select
     case when judged.record_status = 'quarantined' then judged.customer_id end as received_customer_id,
     case when judged.record_status = 'quarantined' then judged.name end as received_name,
     case when judged.record_status = 'quarantined' then judged.has_loan end as received_has_loan,
-    case when judged.record_status = 'quarantined' then landed.raw_record end as raw_record,
+    case when judged.record_status = 'quarantined' then judged.raw_record end as raw_record,
     judged.source_row_number,
     judged.loaded_at,
     judged.record_status,
@@ -99,8 +75,3 @@ select
         )
     end as failure_reasons
 from judged
-left join landed
-    on
-        judged.source_row_number = landed.source_row_number
-        and judged.record_status = 'quarantined'
-        and landed.raw_record is not null

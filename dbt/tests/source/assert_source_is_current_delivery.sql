@@ -1,5 +1,5 @@
--- The source tables hold another delivery than the ledger's last: more records than that delivery's files have. Build
--- the source layer again before anything that reads it.
+-- The source tables don't hold the ledger's last delivery: their records differ in number from that delivery's files.
+-- Build the source layer again before anything that reads it.
 with counted as (
 
     select
@@ -19,4 +19,4 @@ with counted as (
 )
 
 select * from counted
-where found_count > landed_count or highest_row_number > landed_count
+where found_count <> landed_count or highest_row_number is distinct from landed_count
