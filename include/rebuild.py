@@ -20,7 +20,8 @@ def rebuild(settings: Settings) -> int:
     """Rebuild the history from the landing; return how many deliveries were played.
 
     The old history stays until the new one is complete. A delivery that was landed but not processed is left to the
-    next run. Rates are today's (seeds/interest_rate_tier.csv). Raises PipelineError, e.g. when the database is in use.
+    next run. Each delivery is calculated with the rates of its own time. Raises PipelineError, e.g. when the database
+    is in use.
     """
     from include.files import lock, scratch_folder
     from include.pipeline import build

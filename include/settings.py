@@ -102,7 +102,6 @@ class Settings:
     landing_path: Path
     output_path: Path
     data_quality_report_path: Path
-    incremental_lookback_days: int
     max_row_drop_pct: float
     databricks: DatabricksSettings | None = None
 
@@ -119,7 +118,6 @@ class Settings:
             "DBT_TARGET": self.dbt_target,
             "DUCKDB_PATH": str(self.duckdb_path),
             "LANDING_PATH": str(self.landing_path),
-            "INCREMENTAL_LOOKBACK_DAYS": str(self.incremental_lookback_days),
         }
         if self.databricks:
             environment |= {
@@ -159,7 +157,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         landing_path=reader.path("LANDING_PATH", "data/landing"),
         output_path=reader.path("OUTPUT_PATH", "data/outputs"),
         data_quality_report_path=reader.path("DATA_QUALITY_REPORT_PATH", "data/quality_reports"),
-        incremental_lookback_days=reader.read("INCREMENTAL_LOOKBACK_DAYS", "3", _whole_number, 0),
         max_row_drop_pct=reader.read("MAX_ROW_DROP_PCT", "50", _percentage, 0.0),
         databricks=_databricks(reader) if database_type == "databricks" else None,
     )
@@ -235,12 +232,6 @@ def _one_of(*allowed: T, why: str = "") -> Callable[[str], T]:
         raise ValueError(f"must be {' or '.join(map(str, allowed))}{why}, but is {value!r}")
 
     return convert
-
-
-def _whole_number(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", value):
-        raise ValueError(f"must be a whole number of days, 0 or more, but is {value!r}")
-    return int(value)
 
 
 def _threads(value: str) -> int:

@@ -1,17 +1,34 @@
 {% snapshot snap_account %}
 
-    {{ config(unique_key='account_id', strategy='check', check_cols=['customer_id', 'balance_amount', 'account_type']) }}
-    {{ clustered_by('account_id') }}
-
-    select
-        account_id,
-        customer_id,
-        balance_amount,
-        account_type,
-        loaded_at
-    from {{ ref('stg_account') }}
-    {{ stale_versions(
-        'account_id', ['customer_id', 'balance_amount', 'account_type', 'loaded_at'], ref('stg_account_checked')
+    {{ config(
+        unique_key='account_id',
+        strategy='check',
+        check_cols=['customer_id', 'balance_amount', 'account_type'],
+        pre_hook="{{ add_new_columns(ref('stg_account')) }}"
     ) }}
+    {{ clustered_by('account_id') }}
+    {% set columns = ['account_id', 'customer_id', 'balance_amount', 'account_type', 'loaded_at'] %}
+
+    with current_versions as (
+
+        {{ current_versions(columns, ref('stg_account')) }}
+
+    ),
+
+    staged as (
+
+        select
+            account_id,
+            customer_id,
+            balance_amount,
+            account_type,
+            loaded_at
+        from {{ ref('stg_account') }}
+
+    )
+
+    select * from staged
+    union all
+    {{ stale_versions('account_id', columns, ref('stg_account_checked')) }}
 
 {% endsnapshot %}

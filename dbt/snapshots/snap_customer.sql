@@ -1,15 +1,41 @@
 {% snapshot snap_customer %}
 
-    {{ config(unique_key='customer_id', strategy='timestamp', updated_at='loaded_at') }}
+    {{ config(
+        unique_key='customer_id',
+        strategy='timestamp',
+        updated_at='loaded_at',
+        pre_hook="{{ add_new_columns(ref('stg_customer')) }}"
+    ) }}
     {{ clustered_by('customer_id') }}
+    {% set columns = ['customer_id', 'customer_name', 'has_loan_flag', 'loaded_at'] %}
 
-    -- A version begins at its record's loaded_at, which can lie before this delivery (the record first arrived in a conflict).
-    select
-        customer_id,
-        customer_name,
-        has_loan_flag,
-        loaded_at
-    from {{ ref('stg_customer') }}
-    {{ stale_versions('customer_id', ['customer_name', 'has_loan_flag', 'loaded_at'], ref('stg_customer_checked')) }}
+    with current_versions as (
+
+        {{ current_versions(columns, ref('stg_customer')) }}
+
+    ),
+
+    -- A version's loaded_at is kept while the cleaned values are the same, so that only a difference makes a new one.
+    staged as (
+
+        select
+            customers.customer_id,
+            customers.customer_name,
+            customers.has_loan_flag,
+            case
+                when
+                    customers.customer_name is not distinct from current_versions.customer_name
+                    and customers.has_loan_flag is not distinct from current_versions.has_loan_flag
+                    then current_versions.loaded_at
+                else {{ delivered_at() }}
+            end as loaded_at
+        from {{ ref('stg_customer') }} as customers
+        left join current_versions on customers.customer_id = current_versions.customer_id
+
+    )
+
+    select * from staged
+    union all
+    {{ stale_versions('customer_id', columns, ref('stg_customer_checked')) }}
 
 {% endsnapshot %}

@@ -51,7 +51,7 @@ pytestmark = pytest.mark.slow
 MOMENTS = {
     "between ledger and upload": r"^rename .*/ledger\.jsonl$",
     "inside a snapshot": r"^sql done merge into .*snap_customer",
-    "between a merge and its delete": r"^sql merge into .*account_summary` as held",
+    "inside a merge": r"^sql done merge into .*account_summary",
     "between the published tables": r"^sql create or replace table .*\.`customer_profile`",
     "before the delivery is closed": r"^rename .*/ledger\.jsonl$",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,8 @@ from include.warehouse import open_warehouse
 from tests.support.deliveries import day
 from tests.support.generated_extracts import START, Line, extracts, next_lines
 from tests.support.local_warehouse import LocalWarehouse
-from tests.support.reference_model import Reference
+from tests.support.rates import as_seed, change_rates
+from tests.support.reference_model import Rates, Reference
 from tests.support.settings import settings_in
 from tests.support.tables import read_tables, read_types
 
@@ -42,7 +43,21 @@ PROFILES = {
 
 PROFILE = PROFILES[os.environ.get("GENERATED_DELIVERIES", "quick")]
 
+RATES = (
+    Rates(None, (("20000", "0.02"), ("10000", "0.015"), ("0", "0.01")), "0.005"),
+    Rates(date(2026, 1, 6), (("5000.50", "0.0250"), ("0", "0.0001")), "0.0075"),
+    Rates(date(2026, 1, 8), (("33", "0.02"), ("0", "0.0001")), "0"),
+)
+"""Sets that take turns while the days from 2026-01-05 on are played."""
+
 played = 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def dated_rates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        change_rates(lambda _: as_seed(RATES), tmp_path_factory.mktemp("rates"), patch)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,7 +71,7 @@ class Play:
 
     def __init__(self, *engines: Settings) -> None:
         self.engines = engines
-        self.reference = Reference()
+        self.reference = Reference(RATES)
         self.lines: dict[str, list[Line]] = dict(START)
         self.contents: dict[str, bytes] = {}
         self.day = 4

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from include import dbt_project
 from include.pipeline import DeliveryFailed, deliver
+from include.rebuild import rebuild
 from include.settings import Settings
 from tests.support.deliveries import day, write_extracts
+from tests.support.rates import change_rates
 from tests.support.settings import settings_in
-from tests.support.tables import read_table
+from tests.support.tables import read_table, read_tables
 
 pytestmark = pytest.mark.slow
 
 CUSTOMERS = ["1,Ada,yes", "2,Bo,no", "3,Cy,no"]
 ACCOUNTS = ["A,1,9999.99,savings", "B,2,10000.00,savings", "C,2,15000.00,savings", "D,3,25000.00,savings"]
-RATES = "seeds/interest_rate_tier.csv"
-
-ChangeRates = Callable[[str, str], None]
+NEW_SET = """2026-01-06,0.00,10000.00,0.0110,0.0050
+2026-01-06,10000.00,,0.0150,0.0050
+"""
+"""From the second day on: another base rate below 10000, and no third tier."""
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +39,6 @@ def first_day(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def settings(first_day: Settings, tmp_path: Path) -> Settings:
     shutil.copytree(first_day.landing_path.parent, tmp_path / "copy", symlinks=True)
     return settings_in(tmp_path / "copy")
-
-
-@pytest.fixture
-def change_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ChangeRates:
-    """Let the pipeline use a copy of the dbt project in which a text of the rates is replaced."""
-
-    def change(old: str, new: str) -> None:
-        project = tmp_path / "dbt"
-        shutil.copytree(dbt_project.DBT_DIR, project, ignore=shutil.ignore_patterns("target", "logs"))
-        rates = (project / RATES).read_text()
-        assert old in rates
-        (project / RATES).write_text(rates.replace(old, new))
-        monkeypatch.setattr(dbt_project, "DBT_DIR", project)
-        monkeypatch.setattr(dbt_project, "_PARSED_DIR", project / "target" / "parsed")
-
-    return change
 
 
 def calculated(settings: Settings) -> dict[str, tuple[str, str, str]]:
@@ -82,14 +69,15 @@ FIRST = {
 )
 def test_a_changed_rate_reaches_just_the_rows_that_it_touches(
     settings: Settings,
-    change_rates: ChangeRates,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     old: str,
     new: str,
     touched: dict[str, tuple[str, str, str]],
     profiles: set[str],
 ) -> None:
     assert calculated(settings) == FIRST
-    change_rates(old, new)
+    change_rates(lambda rates: rates.replace(old, new), tmp_path, monkeypatch)
 
     deliver(settings, logical_date=day(6), run_id="second")
 
@@ -97,14 +85,39 @@ def test_a_changed_rate_reaches_just_the_rows_that_it_touches(
     assert days_of_profiles(settings) == {key: "06" if key in profiles else "05" for key in ("1", "2", "3")}
 
 
-def test_a_gap_between_the_tiers_stops_the_delivery_before_it_is_shown(
-    settings: Settings, change_rates: ChangeRates
+def test_rates_entered_before_their_day_hold_from_it_and_a_rebuild_calculates_as_the_nights_did(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_rates(lambda rates: rates + NEW_SET, tmp_path, monkeypatch)
+    deliver(settings, logical_date=datetime(2026, 1, 5, 23, 59, tzinfo=UTC), run_id="the evening before")
+    assert calculated(settings) == FIRST
+
+    deliver(settings, logical_date=datetime(2026, 1, 6, tzinfo=UTC), run_id="midnight")
+
+    changed = {"A": ("0.0160", "160.00", "06"), "D": ("0.0150", "375.00", "06")}
+    assert calculated(settings) == FIRST | changed
+    before = read_tables(settings)
+    rebuild(settings)
+    assert read_tables(settings) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "test"),
+    [
+        (lambda rates: rates.replace("0.00,10000.00", "0.00,9000.00"), "assert_interest_rate_tiers_have_no_gap"),
+        (lambda rates: rates + "2027-01-01,5.00,,0.0100,0.0050\n", "assert_interest_rate_tiers_have_no_gap"),
+        (lambda rates: rates + ",0.00,,0.0100,0.0050\n", "assert_interest_rate_tiers_have_no_gap"),
+        (lambda rates: rates.replace("\n,", "\n2026-01-01,"), "assert_one_set_of_rates_holds_from_the_beginning"),
+    ],
+    ids=["a gap", "a set without a first tier", "an overlap", "no set from the beginning"],
+)
+def test_rates_with_a_gap_or_an_overlap_stop_the_delivery_before_it_is_shown(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str], test: str
 ) -> None:
     exported = (settings.output_path / "account_summary.csv").read_bytes()
-    change_rates("0.00,10000.00", "0.00,9000.00")
+    change_rates(change, tmp_path, monkeypatch)
 
-    with pytest.raises(DeliveryFailed, match="assert_interest_rate_tiers_have_no_gap"):
+    with pytest.raises(DeliveryFailed, match=test):
         deliver(settings, logical_date=day(6), run_id="second")
 
     assert (settings.output_path / "account_summary.csv").read_bytes() == exported
-    assert calculated(settings) == FIRST

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 Row = tuple[object, ...]
 
 CENT = Decimal("0.01")
-RATES = ((Decimal(20000), Decimal("0.02")), (Decimal(10000), Decimal("0.015")), (Decimal(0), Decimal("0.01")))
-LOAN_BONUS = Decimal("0.005")
 BIGGEST_ID = 2**63 - 1
 BLANKS = "".join(
     chr(code)
@@ -26,6 +24,24 @@ BLANKS = "".join(
     )
 )  # fmt: skip
 """White space and invisible characters, which are no part of a value at its ends."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A set of rates, and the day from whose midnight (UTC) it holds; None: from the beginning."""
+
+    since: date | None
+    tiers: tuple[tuple[str, str], ...]
+    """Lowest balance and rate of each tier, the highest first."""
+    loan_bonus: str
+
+    def of(self, balance: Decimal, has_loan: object) -> Decimal:
+        rate = next(Decimal(rate) for edge, rate in self.tiers if balance >= Decimal(edge))
+        return rate + (Decimal(self.loan_bonus) if has_loan else 0)
+
+
+RATES = (Rates(None, (("20000", "0.02"), ("10000", "0.015"), ("0", "0.01")), "0.005"),)
+"""The rates of the design."""
 
 
 @dataclass(frozen=True)
@@ -209,14 +225,11 @@ class Entity:
         current = self.current()
         for key, judged in staged.items():
             version = current.get(key)
-            if self.name == "customer":
-                begins, differs = judged.loaded_at, version is None or judged.loaded_at > version.loaded_at
-            else:
-                begins, differs = at, version is None or judged.columns != version.columns
-            if differs:
+            if version is None or judged.columns != version.columns:
                 if version:
-                    version.valid_to = begins
-                self.history[key].append(Version(judged.columns, judged.loaded_at, begins))
+                    version.valid_to = at
+                loaded_at = at if self.name == "customer" else judged.loaded_at
+                self.history[key].append(Version(judged.columns, loaded_at, at))
 
     def source(self) -> list[Row]:
         return [(*j.record.fields, j.number, j.loaded_at, j.record.raw, j.record.malformed) for j in self.judged]
@@ -246,7 +259,8 @@ class Entity:
 class Reference:
     """All tables after each delivery. `deliver()` takes naive UTC times, each later than the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, rates: Sequence[Rates] = RATES) -> None:
+        self.rates = rates
         self.customers = Entity("customer")
         self.accounts = Entity("account")
         self.joined: list[Row] = []
@@ -267,7 +281,11 @@ class Reference:
             for key, account in self.accounts.current().items()
             if account.columns[0] in owners
         ]
-        summary = {row[0]: interest(row) for row in self.savings()}
+        in_force = max(
+            (rates for rates in self.rates if (rates.since or date.min) <= at.date()),
+            key=lambda rates: rates.since or date.min,
+        )
+        summary = {row[0]: interest(row, in_force) for row in self.savings()}
         self.summary = {key: calculated(row, self.summary.get(key), at) for key, row in summary.items()}
         self.profile = {
             key: calculated(row, self.profile.get(key), at) for key, row in totals(self.savings(), summary).items()
@@ -295,10 +313,10 @@ class Reference:
         return {table: sorted(tuple(as_text(cell) for cell in row) for row in found) for table, found in rows.items()}
 
 
-def interest(row: Row) -> Row:
+def interest(row: Row, rates: Rates) -> Row:
     key, customer, balance, _, _, has_loan, _ = row
     assert isinstance(balance, Decimal)
-    rate = next(rate for edge, rate in RATES if balance >= edge) + (LOAN_BONUS if has_loan else 0)
+    rate = rates.of(balance, has_loan)
     earned = (balance * rate).quantize(CENT, ROUND_HALF_UP)
     return key, customer, balance, rate.quantize(Decimal("0.0001")), earned, balance + earned
 

@@ -126,8 +126,6 @@ def test_an_airflow_connection_that_lacks_something_is_an_error_that_names_it(mo
             {**DATABRICKS, "DBT_TARGET": "dev"},
             "DBT_TARGET must be prod since DATABASE_TYPE is databricks, but is 'dev'",
         ),
-        ({"INCREMENTAL_LOOKBACK_DAYS": "-1"}, "INCREMENTAL_LOOKBACK_DAYS must be a whole number of days"),
-        ({"INCREMENTAL_LOOKBACK_DAYS": "1.5"}, "INCREMENTAL_LOOKBACK_DAYS must be a whole number of days"),
         ({"MAX_ROW_DROP_PCT": "101"}, "MAX_ROW_DROP_PCT must be a percentage from 0 to 100, but is '101'"),
         ({"MAX_ROW_DROP_PCT": "half"}, "MAX_ROW_DROP_PCT must be a percentage from 0 to 100, but is 'half'"),
         ({**DATABRICKS, "DATABRICKS_TOKEN": ""}, "DATABRICKS_TOKEN is missing: DATABASE_TYPE=databricks needs it"),

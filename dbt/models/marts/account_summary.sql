@@ -1,11 +1,9 @@
-{% set columns = [
-    'customer_id', 'original_balance_amount', 'interest_rate_pct', 'annual_interest_amount', 'new_balance_amount'
-] %}
 {{ config(
     unique_key='account_id',
-    post_hook=delete_vanished('account_id', "select account_id from {{ ref('int_savings_account_only') }}")
+    **merge_whole_query([
+        'customer_id', 'original_balance_amount', 'interest_rate_pct', 'annual_interest_amount', 'new_balance_amount'
+    ])
 ) }}
-{{ update_if_different(columns) }}
 {{ clustered_by('account_id') }}
 
 -- A year's interest on each savings account, at the tier of its balance plus the bonus of customers with a loan.
@@ -17,7 +15,7 @@ with savings as (
 
 tiers as (
 
-    select * from {{ ref('interest_rate_tier') }}
+    {{ rates_in_force() }}
 
 ),
 
@@ -48,24 +46,14 @@ interest as (
         ) as annual_interest_amount
     from rated
 
-),
-
-calculated as (
-
-    select
-        *,
-        cast(original_balance_amount + annual_interest_amount as decimal(19, 2)) as new_balance_amount
-    from interest
-
 )
 
 select
-    calculated.account_id,
-    calculated.customer_id,
-    calculated.original_balance_amount,
-    calculated.interest_rate_pct,
-    calculated.annual_interest_amount,
-    calculated.new_balance_amount,
+    account_id,
+    customer_id,
+    original_balance_amount,
+    interest_rate_pct,
+    annual_interest_amount,
+    cast(original_balance_amount + annual_interest_amount as decimal(19, 2)) as new_balance_amount,
     {{ delivered_at() }} as calculated_at
-from calculated
-{{ only_changed('calculated', 'account_id', columns, time='held.calculated_at') }}
+from interest

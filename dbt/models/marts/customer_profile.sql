@@ -1,11 +1,9 @@
-{% set columns = [
-    'customer_name', 'has_loan_flag', 'total_accounts_count', 'total_balance_amount', 'total_annual_interest_amount'
-] %}
 {{ config(
     unique_key='customer_id',
-    post_hook=delete_vanished('customer_id', "select distinct customer_id from {{ ref('account_summary') }}")
+    **merge_whole_query([
+        'customer_name', 'has_loan_flag', 'total_accounts_count', 'total_balance_amount', 'total_annual_interest_amount'
+    ])
 ) }}
-{{ update_if_different(columns) }}
 {{ clustered_by('customer_id') }}
 
 -- Totals of each customer with savings.
@@ -41,28 +39,17 @@ totals as (
     from summaries
     group by customer_id
 
-),
-
-profiles as (
-
-    select
-        totals.*,
-        customers.customer_name,
-        customers.has_loan_flag
-    from totals
-    inner join customers on totals.customer_id = customers.customer_id
-
 )
 
 select
-    profiles.customer_id,
-    profiles.customer_name,
-    profiles.has_loan_flag,
-    profiles.total_accounts_count,
-    profiles.total_balance_amount,
-    profiles.total_annual_interest_amount,
+    totals.customer_id,
+    customers.customer_name,
+    customers.has_loan_flag,
+    totals.total_accounts_count,
+    totals.total_balance_amount,
+    totals.total_annual_interest_amount,
     {{ delivered_at() }} as calculated_at
-from profiles
-{{ only_changed('profiles', 'customer_id', columns, time='held.calculated_at') }}
+from totals
+inner join customers on totals.customer_id = customers.customer_id
 -- DuckDB's merge takes minutes and not tenths of a second for a million updates out of the table's own order.
-order by profiles.customer_id
+order by totals.customer_id

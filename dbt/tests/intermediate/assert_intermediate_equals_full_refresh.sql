@@ -30,9 +30,9 @@ full outer join held on current_rows.account_id = held.account_id
 where
     current_rows.account_id is null
     or held.account_id is null
-    or current_rows.customer_id <> held.customer_id
-    or current_rows.balance_amount <> held.balance_amount
-    or current_rows.account_type <> held.account_type
-    or current_rows.customer_name <> held.customer_name
-    or current_rows.has_loan_flag <> held.has_loan_flag
-    or current_rows.valid_from_at <> held.valid_from_at
+    or current_rows.customer_id is distinct from held.customer_id
+    or current_rows.balance_amount is distinct from held.balance_amount
+    or current_rows.account_type is distinct from held.account_type
+    or current_rows.customer_name is distinct from held.customer_name
+    or current_rows.has_loan_flag is distinct from held.has_loan_flag
+    or current_rows.valid_from_at is distinct from held.valid_from_at

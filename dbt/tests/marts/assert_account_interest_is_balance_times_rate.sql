@@ -3,4 +3,4 @@
 select * from {{ ref('account_summary') }}
 where
     abs(annual_interest_amount - cast(original_balance_amount as decimal(28, 2)) * interest_rate_pct) > 0.005
-    or new_balance_amount <> original_balance_amount + annual_interest_amount
+    or new_balance_amount is distinct from original_balance_amount + annual_interest_amount

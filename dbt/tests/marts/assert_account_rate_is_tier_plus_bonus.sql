@@ -14,7 +14,7 @@ profiles as (
 
 tiers as (
 
-    select * from {{ ref('interest_rate_tier') }}
+    {{ rates_in_force() }}
 
 )
 
@@ -31,5 +31,5 @@ left join tiers
         and summaries.original_balance_amount < coalesce(tiers.below_balance_amount, 99999999999999999)
 where
     tiers.base_rate_pct is null
-    or summaries.interest_rate_pct
-    <> tiers.base_rate_pct + case when profiles.has_loan_flag then tiers.loan_bonus_pct else 0 end
+    or summaries.interest_rate_pct is distinct from
+    tiers.base_rate_pct + case when profiles.has_loan_flag then tiers.loan_bonus_pct else 0 end

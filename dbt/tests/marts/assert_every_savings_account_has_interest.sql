@@ -20,5 +20,5 @@ full outer join summaries on savings.account_id = summaries.account_id
 where
     savings.account_id is null
     or summaries.account_id is null
-    or savings.balance_amount <> summaries.original_balance_amount
-    or savings.customer_id <> summaries.customer_id
+    or savings.balance_amount is distinct from summaries.original_balance_amount
+    or savings.customer_id is distinct from summaries.customer_id

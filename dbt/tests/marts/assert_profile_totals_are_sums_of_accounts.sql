@@ -25,6 +25,6 @@ full outer join profiles on sums.customer_id = profiles.customer_id
 where
     sums.customer_id is null
     or profiles.customer_id is null
-    or sums.total_accounts_count <> profiles.total_accounts_count
-    or sums.total_balance_amount <> profiles.total_balance_amount
-    or sums.total_annual_interest_amount <> profiles.total_annual_interest_amount
+    or sums.total_accounts_count is distinct from profiles.total_accounts_count
+    or sums.total_balance_amount is distinct from profiles.total_balance_amount
+    or sums.total_annual_interest_amount is distinct from profiles.total_annual_interest_amount

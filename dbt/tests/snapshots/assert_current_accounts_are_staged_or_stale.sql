@@ -31,8 +31,8 @@ where
     or (
         staged.account_id is not null
         and (
-            staged.customer_id <> current_accounts.customer_id
-            or staged.balance_amount <> current_accounts.balance_amount
-            or staged.account_type <> current_accounts.account_type
+            staged.customer_id is distinct from current_accounts.customer_id
+            or staged.balance_amount is distinct from current_accounts.balance_amount
+            or staged.account_type is distinct from current_accounts.account_type
         )
     )

@@ -31,8 +31,7 @@ where
     or (
         staged.customer_id is not null
         and (
-            staged.customer_name <> current_customers.customer_name
-            or staged.has_loan_flag <> current_customers.has_loan_flag
-            or staged.loaded_at <> current_customers.dbt_valid_from
+            staged.customer_name is distinct from current_customers.customer_name
+            or staged.has_loan_flag is distinct from current_customers.has_loan_flag
         )
     )

@@ -1,0 +1,36 @@
+"""Other rates than the repository's, in a copy of the dbt project that the pipeline uses in its place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from include import dbt_project
+from tests.support.reference_model import Rates
+
+SEED = "seeds/interest_rate_tier.csv"
+HEADER = "valid_from_date,from_balance_amount,below_balance_amount,base_rate_pct,loan_bonus_pct"
+
+
+def change_rates(change: Callable[[str], str], folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let the pipeline use a copy of the dbt project in `folder`, the text of whose rates `change` has made."""
+    project = folder / "dbt"
+    shutil.copytree(dbt_project.DBT_DIR, project, ignore=shutil.ignore_patterns("target", "logs"))
+    seed = project / SEED
+    seed.write_text(change(seed.read_text()))
+    patch.setattr(dbt_project, "DBT_DIR", project)
+    patch.setattr(dbt_project, "_PARSED_DIR", project / "target" / "parsed")
+
+
+def as_seed(sets: Sequence[Rates]) -> str:
+    """Return the text of the seed for sets of rates."""
+    lines = [HEADER]
+    for rates in sets:
+        below = ""
+        for edge, rate in rates.tiers:
+            lines.append(f"{rates.since or ''},{edge},{below},{rate},{rates.loan_bonus}")
+            below = edge
+    return "\n".join(lines) + "\n"
