@@ -28,11 +28,11 @@ quality_report`.
 
 ### When it is red
 - **`ingest`**: the delivery was refused; nothing has changed. The last line of its log names the file or the row,
-  what was expected and what was found. Have the file replaced and trigger the DAG again; for a real fall in numbers set
-  `accept_row_drop`.
+  what was expected and what was found. Have the file replaced and trigger the DAG again; if many keys are rightly gone,
+  set `accept_row_drop`.
 - **a dbt task**: a model or an error-severity test failed. What comes after it did not run; the exports are the last
-  good ones. The log names the test, the report shows failing rows. Mend the cause and trigger again: the delivery is
-  finished first.
+  good ones. The log names the test, the report shows failing rows. Fix the cause and trigger again: the delivery is
+  finished first. If its files are wrong, trigger the next delivery with `discard_unfinished`: it is given up.
 - **any task, with `is locked by`**: another process has the DuckDB file. End it (the message names it); clear the task.
 - **`wait_for_turn`** is yellow: an earlier run, of a backfill perhaps, has not ended; its log names it.
 - **`quality_report`** alone says that an earlier task failed: look at that task.
@@ -108,8 +108,16 @@ with DAG(
             False,
             type="boolean",
             title="Accept a drop in rows",
-            description="Take the files even if they hold far fewer keys than the last delivery (more than "
-            "MAX_ROW_DROP_PCT). Set it once somebody has confirmed that the extract is complete.",
+            description="Take the files even if more than MAX_ROW_DROP_PCT percent of the last delivery's keys are "
+            "missing from one of them. Set it once somebody has confirmed that the extract is complete.",
+        ),
+        "discard_unfinished": Param(
+            False,
+            type="boolean",
+            title="Discard an unfinished delivery",
+            description="Give up an earlier delivery that was landed and fails its tests, instead of finishing it "
+            "first: the tables return to the state before it, and this run's files are taken. Nothing is lost where "
+            "they are newer full extracts. Without an unfinished delivery it changes nothing.",
         ),
     },
 ) as dag:

@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
             run_id=f"deliver__{now:%Y-%m-%dT%H:%M:%S.%f}",
             full_refresh=options.full_refresh,
             accept_row_drop=options.accept_row_drop,
+            discard_unfinished=options.discard_unfinished,
         )
     except PipelineError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -50,7 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--accept-row-drop",
         action="store_true",
-        help="take the files even if they hold far fewer keys than the last delivery",
+        help="take the files even if many keys of the last delivery are missing from them (MAX_ROW_DROP_PCT)",
+    )
+    parser.add_argument(
+        "--discard-unfinished",
+        action="store_true",
+        help="give up a delivery that was landed and could not be finished, and take these files instead",
     )
     return parser
 

@@ -6,6 +6,7 @@ ingest_delivery -> dbt (Cosmos in the DAG, build() here) -> export -> publish ->
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from include.warehouse import Warehouse, open_warehouse
 if TYPE_CHECKING:
     from dbt.contracts.results import RunResult
 
+log = logging.getLogger(__name__)
+
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
 """dbt's command for a delivery; unit tests test the code and not the day's data, and run in `make test`."""
 
@@ -38,11 +41,14 @@ def deliver(
     run_id: str,
     full_refresh: bool = False,
     accept_row_drop: bool = False,
+    discard_unfinished: bool = False,
 ) -> Path:
     """Run one delivery end to end in this process; return the path of its quality report, written whatever happens.
 
-    `logical_date` is aware. Raises IngestionError, DeliveryFailed, WarehouseError, ExportError or files.Locked.
+    `logical_date` is aware. dbt's manifest is built first if the dbt project has changed or it is missing: the report
+    reads it. Raises IngestionError, DeliveryFailed, WarehouseError, ExportError, DbtFailed or files.Locked.
     """
+    dbt_project.build_manifest()
     with lock(settings.landing_path / ".deliver.lock", f"running a delivery (run {run_id})"):
         try:
             ingestion = ingest_delivery(
@@ -50,6 +56,7 @@ def deliver(
                 logical_date=logical_date,
                 run_id=run_id,
                 accept_row_drop=accept_row_drop,
+                discard_unfinished=discard_unfinished,
                 full_refresh=full_refresh,
             )
             if full_refresh or ingestion.outcome != "unchanged":
@@ -65,10 +72,14 @@ def ingest_delivery(
     logical_date: datetime,
     run_id: str,
     accept_row_drop: bool = False,
+    discard_unfinished: bool = False,
     dated_folder_only: bool = False,
     full_refresh: bool = False,
 ) -> Ingestion:
-    """Land the delivery, finishing an unfinished one of before first, and note for the report what became of it.
+    """Land the delivery, and note for the report what became of it.
+
+    An unfinished one of before is finished first or, with `discard_unfinished`, given up once the new files are
+    accepted: the tables return to what they were before it.
 
     Raises what ingest() raises and, where the tables and the landing don't belong together, IngestionError.
     """
@@ -82,6 +93,12 @@ def ingest_delivery(
 
         def before_commit(replaced: Delivery | None) -> None:
             if replaced:
+                log.warning(
+                    "giving up the delivery of %s, which run %s landed and did not finish: the tables return to the "
+                    "state before it",
+                    time_text(replaced.logical_date),
+                    replaced.run_id,
+                )
                 warehouse.restore()
             else:
                 warehouse.checkpoint()
@@ -92,6 +109,7 @@ def ingest_delivery(
                 logical_date=logical_date,
                 run_id=run_id,
                 accept_row_drop=accept_row_drop,
+                discard_unfinished=discard_unfinished,
                 dated_folder_only=dated_folder_only,
                 before_commit=before_commit,
             )

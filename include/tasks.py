@@ -110,6 +110,7 @@ def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
         logical_date=delivery_time(dag_run),
         run_id=dag_run.run_id,
         accept_row_drop=params["accept_row_drop"],
+        discard_unfinished=params["discard_unfinished"],
         dated_folder_only=dag_run.run_type == "backfill",
         full_refresh=params["full_refresh"],
     )

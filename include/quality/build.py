@@ -114,13 +114,20 @@ class _TableSections:
             self.problems.append("the delivery was not taken: the tables are as they were, and not described here")
             return None
         try:
-            last = Ledger.load(settings.landing_path).last
+            ledger = Ledger.load(settings.landing_path)
         except PipelineError as error:
             self.problems.append(str(error))
             return None
+        last = ledger.last
         if last is None or time_text(last.delivered_at) != note["delivered_at"]:
             self.problems.append("a later delivery has been landed since: the tables are not described here")
             return None
+        given_up = ledger.discarded_by_last
+        if given_up and last.run_id == note["run_id"]:
+            self.problems.append(
+                f"the delivery of {time_text(given_up.logical_date)}, which run {given_up.run_id} landed and did not "
+                "finish, was given up: this one took its place"
+            )
         return last
 
     def _attempt(self, query: Callable[[Delivery], T]) -> T | None:

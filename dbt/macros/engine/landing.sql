@@ -36,7 +36,7 @@
         '{{ landing_path() | replace("'", "''") }}/ledger.jsonl',
         format = 'newline_delimited',
         columns = {
-            delivered_at: 'varchar', customers_path: 'varchar', accounts_path: 'varchar',
+            delivered_at: 'varchar', state: 'varchar', customers_path: 'varchar', accounts_path: 'varchar',
             customers_rows: 'bigint', accounts_rows: 'bigint'
         }
     )
