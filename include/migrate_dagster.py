@@ -135,7 +135,10 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
         _write_extracts(history, inputs, deliveries[-1])
         print(f"delivering the last one, of {time_text(deliveries[-1])}", flush=True)
         report = deliver(
-            replace(settings, input_path=inputs), logical_date=deliveries[-1], run_id=RUN_ID, accept_row_drop=True
+            replace(settings, input_path=inputs, max_quarantine_pct=100.0),  # the old version took these records
+            logical_date=deliveries[-1],
+            run_id=RUN_ID,
+            accept_row_drop=True,
         )
         print(f"report {report}")
         _compare(history, settings)

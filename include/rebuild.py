@@ -39,6 +39,7 @@ def rebuild(settings: Settings) -> int:
             settings,
             landing_path=scratch,
             data_quality_report_path=scratch / "quality_reports",
+            max_quarantine_pct=100.0,  # what was processed was within the limit of its day
             # The file's name is also the database's name inside, so it has to be the same.
             duckdb_path=beside_database / settings.duckdb_path.name,
             databricks=settings.databricks and settings.databricks.for_rebuild(),

@@ -104,6 +104,7 @@ class Settings:
     data_quality_report_path: Path
     incremental_lookback_days: int
     max_row_drop_pct: float
+    max_quarantine_pct: float
     databricks: DatabricksSettings | None = None
 
     def connected(self) -> Settings:
@@ -120,6 +121,7 @@ class Settings:
             "DUCKDB_PATH": str(self.duckdb_path),
             "LANDING_PATH": str(self.landing_path),
             "INCREMENTAL_LOOKBACK_DAYS": str(self.incremental_lookback_days),
+            "MAX_QUARANTINE_PCT": str(self.max_quarantine_pct),
         }
         if self.databricks:
             environment |= {
@@ -161,6 +163,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         data_quality_report_path=reader.path("DATA_QUALITY_REPORT_PATH", "data/quality_reports"),
         incremental_lookback_days=reader.read("INCREMENTAL_LOOKBACK_DAYS", "3", _whole_number, 0),
         max_row_drop_pct=reader.read("MAX_ROW_DROP_PCT", "50", _percentage, 0.0),
+        max_quarantine_pct=reader.read("MAX_QUARANTINE_PCT", "50", _percentage, 0.0),
         databricks=_databricks(reader) if database_type == "databricks" else None,
     )
     if reader.errors:

@@ -3,6 +3,8 @@
     {{ config(unique_key='account_id', strategy='check', check_cols=['customer_id', 'balance_amount', 'account_type']) }}
     {{ clustered_by('account_id') }}
 
+    -- A delivery changes both histories or none: what tests find in customers' records stops accounts, too.
+    -- depends_on: {{ ref('stg_customer_checked') }}
     select
         account_id,
         customer_id,
