@@ -20,7 +20,7 @@ WHITE_SPACE = (
 )
 """The characters that are trimmed from both ends of a field, as dbt/macros/cleaning/clean_string.sql does."""
 
-# trim() with so many characters takes 4 s for a million strings, this expression 0.2 s.
+# trim() with these characters takes 0.8 s for a million strings, this expression 0.1 s.
 _ANY_WHITE_SPACE = "[" + "".join(f"\\x{{{point:x}}}" for point in WHITE_SPACE) + "]"
 _TRIMMED = f"regexp_replace(key, '^{_ANY_WHITE_SPACE}+|{_ANY_WHITE_SPACE}+$', '', 'g')"
 
