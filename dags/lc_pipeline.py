@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, chain, task
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain, task
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import (
     DbtResourceType,
@@ -62,7 +62,7 @@ execution = ExecutionConfig(
 dbt_args: dict[str, Any] = {
     "full_refresh": "{{ params.full_refresh }}",
     "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],  # they test the code, not the day's data
-    "interceptors": [dbt_project.prepare_task],
+    "interceptors": [tasks.hold_turn, dbt_project.prepare_task],
     "callback": dbt_project.collect_run_results,
 }
 
@@ -84,9 +84,10 @@ with DAG(
     "lc_pipeline",
     description="Daily extracts of customers and accounts to history, interest calculations and exports",
     doc_md=DOC,
-    schedule="0 2 * * *",  # UTC. No start_date: with one, unpausing would at once deliver for the 02:00 that is past
+    # In UTC, whatever core.default_timezone is. No start_date: with one, unpausing delivers for the 02:00 that is past.
+    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=16,  # wait_for_turn lets one work at a time; with 1, a waiting run would keep an earlier one queued
     max_active_tasks=settings.databricks.threads if settings.databricks else 1,  # one may hold the DuckDB file
     tags=["lending", "dbt", settings.database_type],
     default_args={

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from include import dbt_project
 from include.errors import PipelineError
 from include.exports import FORMATS, Format, publish_exports, write_exports
-from include.files import lock, replacing
+from include.files import replacing
 from include.ingestion import Ingestion, IngestionError, UnfinishedDelivery, ingest
 from include.ledger import Delivery, Ledger, time_text
 from include.settings import Settings
+from include.turns import alone
 from include.warehouse import Warehouse, open_warehouse
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ def deliver(
 ) -> Path:
     """Run one delivery end to end in this process; return the path of its quality report, written whatever happens.
 
-    `logical_date` is aware. Raises IngestionError, DeliveryFailed, WarehouseError, ExportError or files.Locked.
+    `logical_date` is aware. Raises IngestionError, DeliveryFailed, WarehouseError, ExportError, or what
+    turns.alone() raises where another run is at work.
     """
-    with lock(settings.landing_path / ".deliver.lock", f"running a delivery (run {run_id})"):
+    with alone(settings.landing_path, f"running a delivery (run {run_id})"):
         try:
             ingestion = ingest_delivery(
                 settings,
