@@ -34,7 +34,9 @@ quality_report`.
   good ones. The log names the test, the report shows failing rows. Mend the cause and trigger again: the delivery is
   finished first.
 - **any task, with `is locked by`**: another process has the DuckDB file. End it (the message names it); clear the task.
-- **`wait_for_turn`** is yellow: an earlier run, of a backfill perhaps, has not ended; its log names it.
+- **`wait_for_turn`** is yellow: another run is working, or one of an earlier delivery has not ended, of a backfill
+  perhaps; its log names it.
+- **any task, with `it is the turn of run ...`**: it was cleared by itself. Clear the run from `wait_for_turn` on.
 - **`quality_report`** alone says that an earlier task failed: look at that task.
 
 A run that is triggered again for a delivery that is already processed changes nothing. The quality report of every run,

@@ -117,6 +117,8 @@ def _earlier_run(dag_run: Any, ti: Any) -> str | None:
     Airflow's API lists no active runs, but the states of a task in every run. So the last task tells which runs may be
     active, and these are asked for one by one, those first that by their ids are probably the earliest.
     """
+    from include.ledger import time_text
+
     if ti.get_dr_count(ti.dag_id, states=ACTIVE) < 2:
         return None
     states = ti.get_task_states(ti.dag_id, task_ids=[LAST_TASK])
@@ -124,7 +126,7 @@ def _earlier_run(dag_run: Any, ti: Any) -> str | None:
     for run_id in sorted(candidates, key=lambda run_id: run_id.partition("__")[2]):
         run = _run(ti.dag_id, run_id)
         if run.state in ACTIVE and not is_dag_test(run) and _place(run) < _place(dag_run):
-            return f"{run_id}, of {delivery_time(run):%Y-%m-%d %H:%M:%S} UTC,"
+            return f"{run_id}, of {time_text(delivery_time(run))},"
     return None
 
 

@@ -133,13 +133,14 @@ def test_the_dag_says_when_it_runs_what_it_is_and_what_to_do_when_it_is_red(dag:
 def test_it_runs_at_two_in_utc_wherever_airflow_is() -> None:
     """`core.default_timezone` is read when Airflow is imported, hence the process."""
     script = """
+from datetime import UTC, datetime
+
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import timezone
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.timetables.base import DataInterval, TimeRestriction
 
 dag = DagBag("dags/lc_pipeline.py").dags["lc_pipeline"]
-ran = timezone.datetime(2026, 1, 5, 2)
+ran = datetime(2026, 1, 5, 2, tzinfo=UTC)
 info = coerce_to_core_timetable(dag.timetable).next_dagrun_info(
     last_automated_data_interval=DataInterval.exact(ran), restriction=TimeRestriction(None, None, catchup=True)
 )

@@ -32,11 +32,11 @@ def short(run_id: str) -> str:
 
 
 def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is_killed(tmp_path: Path) -> None:
-    """Into the first day of a backfill come a scheduled run and two manual ones, of which the later is started first.
+    """While the DAG is switched off, two manual runs are triggered, the later one first, and a backfill is created.
 
-    A task of the backfill is killed, too. Into the last of the runs comes one of a day that has gone by: it is refused,
-    and disturbs nobody. The files of all days after the backfill are those of its last day, so that nothing in the
-    tables may change any more.
+    Switching it on starts all of them, and with them the scheduled run of today. A task of the backfill is killed. Into
+    the last run comes one of a day that has gone by: it is refused, and disturbs nobody. All days after the backfill
+    have the files of its last day, so that nothing in the tables may change any more.
     """
     settings = settings_in(tmp_path / "live")
     sample = PROJECT_ROOT / "data" / "inputs"
@@ -59,15 +59,15 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
 
     with airflow.scheduler():
         wait_until(lambda: airflow.query("select 1 from dag where dag_id = 'lc_pipeline'"), seconds=120)
-        airflow.call("dags", "unpause", "lc_pipeline").check_returncode()
+        trigger("later", "--logical-date", later.isoformat())
+        trigger("now")
         days = ("--from-date", "2026-01-06T00:00:00Z", "--to-date", "2026-01-07T03:00:00Z")
         airflow.call("backfill", "create", "--dag-id", "lc_pipeline", *days).check_returncode()
+        airflow.call("dags", "unpause", "lc_pipeline").check_returncode()
 
         running = f"select pid from task_instance where {SNAPSHOT} and run_id like 'backfill__2026-01-06%'"
         wait_until(lambda: airflow.query(running), seconds=240)
         os.kill(airflow.query(running)[0][0], signal.SIGKILL)
-        trigger("later", "--logical-date", later.isoformat())
-        trigger("now")
 
         working = f"select 1 from task_instance where {SNAPSHOT} and run_id = 'later'"
         wait_until(lambda: airflow.query(working) or states()["later"] == "failed", seconds=900)

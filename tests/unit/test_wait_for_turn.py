@@ -98,7 +98,8 @@ def test_the_log_names_the_run_that_is_waited_for(airflow: AirflowProcess) -> No
     airflow.add_run("later", day(7))
     airflow.add_run("earlier", day(6), state="queued")
 
-    assert airflow.run_task("later", "wait_for_turn")[1] == "waiting for earlier, of 2026-01-06 02:00:00 UTC, to end"
+    log = airflow.run_task("later", "wait_for_turn")[1]
+    assert log == "waiting for earlier, of 2026-01-06T02:00:00.000000Z, to end"
     turn_of(airflow, "earlier")
     assert airflow.run_task("later", "wait_for_turn")[1] == "waiting for earlier to end"
 
