@@ -135,6 +135,9 @@ with DAG(
 
     report = task(trigger_rule=TriggerRule.ALL_DONE)(tasks.quality_report)()
 
-    turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600)(tasks.wait_for_turn)()
+    # weight_rule: else the runs that wait, many in a backfill, go before the tasks of the one that they wait for
+    turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600, weight_rule="absolute")(
+        tasks.wait_for_turn
+    )()
     ingest = task.short_circuit(ignore_downstream_trigger_rules=False)(tasks.ingest)()
     chain(turn, ingest, *layers, exports, report)

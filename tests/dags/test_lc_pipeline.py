@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -161,6 +162,13 @@ print(dag.timezone.name, info.logical_date.isoformat(), info.run_after.isoformat
 def test_a_run_that_waits_leaves_room_for_an_earlier_one(dag: DAG) -> None:
     """Else the one would wait for ever for the other, which Airflow keeps queued (tests/e2e/test_scheduler.py)."""
     assert dag.max_active_runs > 1
+
+
+def test_runs_that_wait_do_not_go_before_the_tasks_of_the_run_that_works(dag: DAG) -> None:
+    scheduled = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)).task_dict
+    weight = {name: task.weight_rule.get_weight(SimpleNamespace(task=task)) for name, task in scheduled.items()}
+
+    assert weight["wait_for_turn"] == min(weight.values()) < weight["ingest"]
 
 
 def test_each_task_that_works_on_a_delivery_holds_the_turn(dag: DAG) -> None:
