@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from include import dbt_project
 from include.errors import PipelineError
 from include.exports import FORMATS, Format, publish_exports, write_exports
-from include.files import lock, replacing
+from include.files import replacing
 from include.ingestion import Ingestion, IngestionError, UnfinishedDelivery, ingest
 from include.ledger import Delivery, Ledger, time_text
 from include.settings import Settings
+from include.turns import alone
 from include.warehouse import Warehouse, open_warehouse
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ def deliver(
     """Run one delivery end to end in this process; return the path of its quality report, written whatever happens.
 
     `logical_date` is aware. dbt's manifest is built first if the dbt project has changed or it is missing: the report
-    reads it. Raises IngestionError, DeliveryFailed, WarehouseError, ExportError, DbtFailed or files.Locked.
+    reads it. Raises IngestionError, DeliveryFailed, WarehouseError, ExportError, DbtFailed, or what turns.alone() raises
+    where another run is at work.
     """
     dbt_project.build_manifest()
-    with lock(settings.landing_path / ".deliver.lock", f"running a delivery (run {run_id})"):
+    with alone(settings.landing_path, f"running a delivery (run {run_id})"):
         try:
             ingestion = ingest_delivery(
                 settings,

@@ -22,14 +22,15 @@ def rebuild(settings: Settings) -> int:
     The old history stays until the new one is complete. A delivery that was landed but not processed is left to the
     next run. Rates are today's (seeds/interest_rate_tier.csv). Raises PipelineError, e.g. when the database is in use.
     """
-    from include.files import lock, scratch_folder
+    from include.files import scratch_folder
     from include.pipeline import build
+    from include.turns import alone
 
     ledger = Ledger.load(settings.landing_path)
     if not ledger.processed:
         raise PipelineError(f"{ledger.path} has no processed delivery: there is nothing to rebuild from")
     with (
-        lock(settings.landing_path / ".deliver.lock", "rebuilding the history"),
+        alone(settings.landing_path, "rebuilding the history"),
         scratch_folder(settings.landing_path / ".rebuild") as scratch,
         scratch_folder(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as beside_database,
     ):
