@@ -85,13 +85,17 @@ def final_errors(function: Callable[..., T]) -> Callable[..., T]:
     def call(*args: Any, **kwargs: Any) -> T:
         from airflow.sdk.exceptions import AirflowFailException
 
+        from include.errors import PipelineError, one_line
         from include.ingestion import IngestionError
+        from include.preflight import UnusablePath
         from include.warehouse import WarehouseError
 
         try:
             return function(*args, **kwargs)
-        except IngestionError as error:
+        except (IngestionError, UnusablePath) as error:
             raise AirflowFailException(str(error)) from None
+        except OSError as error:  # a disk that is full, or a mount that is gone, may be there again
+            raise PipelineError(one_line(error)) from None
         except WarehouseError as error:
             if error.may_pass:
                 raise
@@ -148,14 +152,16 @@ def publish(*, dag_run: Any) -> None:
     pipeline.publish(load_settings(), run_id=dag_run.run_id)
 
 
+@final_errors
 def quality_report(*, dag_run: Any, ti: Any) -> None:
     """Write the run's quality report whatever happened; then fail if any task of the run failed."""
     from airflow.sdk.exceptions import AirflowFailException
 
     from include import pipeline
 
-    pipeline.write_report(load_settings(), run_id=dag_run.run_id)
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
-    if failed:
-        raise AirflowFailException(f"the run has failed tasks: {', '.join(failed)}")
+    failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
+    pipeline.write_report(load_settings(), run_id=dag_run.run_id, failure=failure)
+    if failure:
+        raise AirflowFailException(failure)
