@@ -70,6 +70,56 @@ def delivery_time(dag_run: Any) -> datetime:
     return time
 
 
+def fail_fast(function: Callable[..., T]) -> Callable[..., T]:
+    """Wrap a task's function: it fails without a retry, and in one line, where a retry is pointless."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> T:
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from include.errors import PipelineError, one_line
+        from include.ingestion import IngestionError
+        from include.preflight import UnusablePath
+        from include.turns import NotItsTurn
+        from include.warehouse import WarehouseError
+
+        try:
+            return function(*args, **kwargs)
+        except (IngestionError, NotItsTurn, UnusablePath) as error:
+            raise AirflowFailException(str(error)) from None
+        except OSError as error:  # a disk that is full, or a mount that is gone, may be there again
+            raise PipelineError(one_line(error)) from None
+        except WarehouseError as error:
+            if error.may_pass:
+                raise
+            raise AirflowFailException(str(error)) from error
+
+    return call
+
+
+@fail_fast
+def hold_turn(context: Any, _operator: Any = None) -> None:
+    """Cosmos interceptor, called before each dbt task: fail the task if it is another run's turn.
+
+    So one that is cleared by itself, without wait_for_turn, can't work on another run's delivery.
+    """
+    from include import turns
+
+    turns.hold(load_settings().landing_path, context["run_id"])
+
+
+def in_turn(function: Callable[..., T]) -> Callable[..., T]:
+    """Wrap a task's function: it runs in its run's turn only. See hold_turn() and fail_fast()."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> T:
+        hold_turn({"run_id": kwargs["dag_run"].run_id})
+        return function(*args, **kwargs)
+
+    return fail_fast(call)
+
+
+@fail_fast
 def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
     """Return True if it is the run's turn, which it then has; else log which run it waits for.
 
@@ -79,8 +129,11 @@ def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
     """
     from include import turns
     from include.files import Locked
+    from include.preflight import check_paths
 
-    landing = load_settings().landing_path
+    settings = load_settings()
+    check_paths(settings, "LANDING_PATH")
+    landing = settings.landing_path
     turns.release(landing, dag_run.run_id)  # taken by a try that was killed, or before the run was cleared
     try:
         with turns.deciding(landing, dag_run.run_id) as held:
@@ -141,48 +194,6 @@ def _place(dag_run: Any) -> tuple[datetime, str]:
     return delivery_time(dag_run), dag_run.run_id
 
 
-def hold_turn(context: Any, _operator: Any = None) -> None:
-    """Cosmos interceptor, called before each dbt task: fail the task if it is another run's turn.
-
-    So one that is cleared by itself, without wait_for_turn, can't work on another run's delivery.
-    """
-    _hold_turn(context["run_id"])
-
-
-def _hold_turn(run_id: str) -> None:
-    from airflow.sdk.exceptions import AirflowFailException
-
-    from include import turns
-
-    try:
-        turns.hold(load_settings().landing_path, run_id)
-    except turns.NotItsTurn as error:
-        raise AirflowFailException(str(error)) from None
-
-
-def in_turn(function: Callable[..., T]) -> Callable[..., T]:
-    """Let a task run in its run's turn only, and fail at once, with one line, where trying again would not help."""
-
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> T:
-        from airflow.sdk.exceptions import AirflowFailException
-
-        from include.ingestion import IngestionError
-        from include.warehouse import WarehouseError
-
-        _hold_turn(kwargs["dag_run"].run_id)
-        try:
-            return function(*args, **kwargs)
-        except IngestionError as error:
-            raise AirflowFailException(str(error)) from None
-        except WarehouseError as error:
-            if error.may_pass:
-                raise
-            raise AirflowFailException(str(error)) from error
-
-    return call
-
-
 @in_turn
 def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
     """Land the delivery; return whether there is anything to do after that."""
@@ -232,6 +243,7 @@ def publish(*, dag_run: Any) -> None:
     pipeline.publish(load_settings(), run_id=dag_run.run_id)
 
 
+@fail_fast
 def quality_report(*, dag_run: Any, ti: Any) -> None:
     """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed."""
     from airflow.sdk.exceptions import AirflowFailException
@@ -239,9 +251,10 @@ def quality_report(*, dag_run: Any, ti: Any) -> None:
     from include import pipeline, turns
 
     settings = load_settings()
-    pipeline.write_report(settings, run_id=dag_run.run_id)
-    turns.release(settings.landing_path, dag_run.run_id)
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
-    if failed:
-        raise AirflowFailException(f"the run has failed tasks: {', '.join(failed)}")
+    failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
+    pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
+    turns.release(settings.landing_path, dag_run.run_id)
+    if failure:
+        raise AirflowFailException(failure)
