@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, chain, task
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain, task
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import (
     DbtResourceType,
@@ -28,13 +28,15 @@ quality_report`.
 
 ### When it is red
 - **`ingest`**: the delivery was refused; nothing has changed. The last line of its log names the file or the row,
-  what was expected and what was found. Have the file replaced and trigger the DAG again; for a real fall in numbers set
-  `accept_row_drop`.
+  what was expected and what was found. Have the file replaced and trigger the DAG again; if many keys are rightly gone,
+  set `accept_row_drop`.
 - **a dbt task**: a model or an error-severity test failed. What comes after it did not run; the exports are the last
-  good ones. The log names the test, the report shows failing rows. Mend the cause and trigger again: the delivery is
-  finished first.
+  good ones. The log names the test, the report shows failing rows. Fix the cause and trigger again: the delivery is
+  finished first. If its files are wrong, trigger the next delivery with `discard_unfinished`: it is given up.
 - **any task, with `is locked by`**: another process has the DuckDB file. End it (the message names it); clear the task.
-- **`wait_for_turn`** is yellow: an earlier run, of a backfill perhaps, has not ended; its log names it.
+- **`wait_for_turn`** is yellow: another run is working, or one of an earlier delivery has not ended, of a backfill
+  perhaps; its log names it.
+- **any task, with `it is the turn of run ...`**: it was cleared by itself. Clear the run from `wait_for_turn` on.
 - **`quality_report`** alone says that an earlier task failed: look at that task.
 
 A run that is triggered again for a delivery that is already processed changes nothing. The quality report of every run,
@@ -62,7 +64,7 @@ execution = ExecutionConfig(
 dbt_args: dict[str, Any] = {
     "full_refresh": "{{ params.full_refresh }}",
     "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],  # they test the code, not the day's data
-    "interceptors": [dbt_project.prepare_task],
+    "interceptors": [tasks.hold_turn, dbt_project.prepare_task],
     "callback": dbt_project.collect_run_results,
 }
 
@@ -84,9 +86,10 @@ with DAG(
     "lc_pipeline",
     description="Daily extracts of customers and accounts to history, interest calculations and exports",
     doc_md=DOC,
-    schedule="0 2 * * *",  # UTC. No start_date: with one, unpausing would at once deliver for the 02:00 that is past
+    # In UTC, whatever core.default_timezone is. No start_date: with one, unpausing delivers for the 02:00 that is past.
+    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=16,  # wait_for_turn lets one work at a time; with 1, a waiting run would keep an earlier one queued
     max_active_tasks=settings.databricks.threads if settings.databricks else 1,  # one may hold the DuckDB file
     tags=["lending", "dbt", settings.database_type],
     default_args={
@@ -108,8 +111,16 @@ with DAG(
             False,
             type="boolean",
             title="Accept a drop in rows",
-            description="Take the files even if they hold far fewer keys than the last delivery (more than "
-            "MAX_ROW_DROP_PCT). Set it once somebody has confirmed that the extract is complete.",
+            description="Take the files even if more than MAX_ROW_DROP_PCT percent of the last delivery's keys are "
+            "missing from one of them. Set it once somebody has confirmed that the extract is complete.",
+        ),
+        "discard_unfinished": Param(
+            False,
+            type="boolean",
+            title="Discard an unfinished delivery",
+            description="Give up an earlier delivery that was landed and fails its tests, instead of finishing it "
+            "first: the tables return to the state before it, and this run's files are taken. Nothing is lost where "
+            "they are newer full extracts. Without an unfinished delivery it changes nothing.",
         ),
     },
 ) as dag:
@@ -132,6 +143,9 @@ with DAG(
 
     report = task(trigger_rule=TriggerRule.ALL_DONE)(tasks.quality_report)()
 
-    turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600)(tasks.wait_for_turn)()
+    # weight_rule: else the runs that wait, many in a backfill, go before the tasks of the one that they wait for
+    turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600, weight_rule="absolute")(
+        tasks.wait_for_turn
+    )()
     ingest = task.short_circuit(ignore_downstream_trigger_rules=False)(tasks.ingest)()
     chain(turn, ingest, *layers, exports, report)

@@ -7,7 +7,7 @@ import json
 import sys
 from datetime import UTC, datetime
 
-from include.errors import PipelineError
+from include.errors import PipelineError, one_line
 from include.settings import load_settings
 
 
@@ -26,9 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
             run_id=f"deliver__{now:%Y-%m-%dT%H:%M:%S.%f}",
             full_refresh=options.full_refresh,
             accept_row_drop=options.accept_row_drop,
+            discard_unfinished=options.discard_unfinished,
         )
-    except PipelineError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (PipelineError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     print(summary(json.loads(report.read_text(encoding="utf-8")), report, settings.output_path))
     return 0
@@ -50,7 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--accept-row-drop",
         action="store_true",
-        help="take the files even if they hold far fewer keys than the last delivery",
+        help="take the files even if many keys of the last delivery are missing from them (MAX_ROW_DROP_PCT)",
+    )
+    parser.add_argument(
+        "--discard-unfinished",
+        action="store_true",
+        help="give up a delivery that was landed and could not be finished, and take these files instead",
     )
     return parser
 

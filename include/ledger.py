@@ -6,12 +6,12 @@ import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from include.errors import PipelineError
 from include.files import replacing
 
-State = Literal["landed", "processed"]
+State = Literal["landed", "processed", "discarded"]
 FILE_NAMES = ("customers", "accounts")
 
 
@@ -71,7 +71,7 @@ class Delivery:
             )
             for name in FILE_NAMES
         }
-        if line["state"] not in ("landed", "processed"):
+        if line["state"] not in get_args(State):
             raise ValueError(f"state is {line['state']!r}")
         return Delivery(
             logical_date=datetime.fromisoformat(line["logical_date"]),
@@ -120,8 +120,14 @@ class Ledger:
 
     @property
     def processed(self) -> tuple[Delivery, ...]:
-        """All deliveries that made history: without those that a correction replaced before they were processed."""
+        """All deliveries that made history: without those that were replaced before they were processed."""
         return tuple(entry for entry in self.entries if entry.state == "processed")
+
+    @property
+    def discarded_by_last(self) -> Delivery | None:
+        """The unfinished delivery that the last one has replaced."""
+        before = self.entries[-2] if len(self.entries) > 1 else None
+        return before if before and before.state == "discarded" else None
 
     @property
     def unfinished(self) -> Delivery | None:
@@ -129,8 +135,9 @@ class Ledger:
         return self.last if self.last and self.last.state == "landed" else None
 
     def append(self, delivery: Delivery) -> Ledger:
-        """Add a delivery: the commit point of its ingestion."""
-        return self._write((*self.entries, delivery))
+        """Add a delivery: the commit point of its ingestion. What was landed and not processed is discarded by it."""
+        given_up = (replace(entry, state="discarded") if entry.state == "landed" else entry for entry in self.entries)
+        return self._write((*given_up, delivery))
 
     def mark_processed(self) -> Ledger:
         """Close the last delivery: tables and exports show it."""

@@ -7,10 +7,12 @@ the old one's place. So the history moves from one engine to another, too.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
-from include.errors import PipelineError
+from include.errors import PipelineError, one_line
 from include.ledger import FILE_NAMES, Ledger, time_text
 from include.settings import Settings, load_settings
 from include.warehouse import open_warehouse
@@ -23,23 +25,27 @@ def rebuild(settings: Settings) -> int:
     next run. Each delivery is calculated with the rates of its own time. Raises PipelineError, e.g. when the database
     is in use.
     """
-    from include.files import lock, scratch_folder
+    from include.files import scratch_folder
     from include.pipeline import build
+    from include.preflight import check_paths
+    from include.turns import alone
 
+    check_paths(settings, "LANDING_PATH", "DUCKDB_PATH")
     ledger = Ledger.load(settings.landing_path)
     if not ledger.processed:
         raise PipelineError(f"{ledger.path} has no processed delivery: there is nothing to rebuild from")
     with (
-        lock(settings.landing_path / ".deliver.lock", "rebuilding the history"),
+        alone(settings.landing_path, "rebuilding the history"),
         scratch_folder(settings.landing_path / ".rebuild") as scratch,
         scratch_folder(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as beside_database,
     ):
         for name in FILE_NAMES:
-            (scratch / name).symlink_to(settings.landing_path / name)
+            _show(settings.landing_path / name, scratch / name)
         rebuilt = replace(
             settings,
             landing_path=scratch,
             data_quality_report_path=scratch / "quality_reports",
+            max_quarantine_pct=100.0,  # what was processed was within the limit of its day
             # The file's name is also the database's name inside, so it has to be the same.
             duckdb_path=beside_database / settings.duckdb_path.name,
             databricks=settings.databricks and settings.databricks.for_rebuild(),
@@ -63,13 +69,21 @@ def rebuild(settings: Settings) -> int:
     return len(played.entries)
 
 
+def _show(folder: Path, name: Path) -> None:
+    """Let `name` lead to a folder; where the file system has no symbolic links it is a copy."""
+    try:
+        name.symlink_to(folder)
+    except OSError:
+        shutil.copytree(folder, name)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
     argparse.ArgumentParser(prog="python -m include.rebuild", description=__doc__).parse_args(arguments)
     try:
         count = rebuild(load_settings())
-    except PipelineError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (PipelineError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     print(f"rebuilt from {count} deliveries")
     return 0

@@ -21,6 +21,14 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+ACTIVE = ["queued", "running"]
+"""The states of a DAG run that has not ended."""
+
+ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
+"""The states of a task that will not run any more."""
+
+LAST_TASK = "quality_report"
+
 
 def node_name(node: DbtNode) -> str:
     """Name a task as the dbt node that it builds, so that its file can be found by its name."""
@@ -57,41 +65,30 @@ def detached_tests_of(layer: str) -> Callable[..., BaseOperator | list[BaseOpera
 
 
 def delivery_time(dag_run: Any) -> datetime:
-    """The time of the run's delivery: its logical date, or when a manual run has none, its run_after."""
+    """The time of the run's delivery, aware: its logical date, or where a manual run has none, its run_after."""
     time: datetime = dag_run.logical_date or dag_run.run_after
     return time
 
 
-def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
-    """Tell whether no earlier run of the DAG is still to end: deliveries are processed in the order of their dates.
-
-    `max_active_runs` doesn't hold for backfills: `airflow backfill create` starts ten runs at once, and the daily run
-    beside them. That one lets the queued runs of a backfill go first, too; other queued runs wait for it to end.
-    """
-    earlier = [ti.get_previous_dagrun(state="running")]
-    if dag_run.run_type != "backfill":
-        queued = ti.get_previous_dagrun(state="queued")
-        earlier.append(queued if queued and queued.run_type == "backfill" else None)
-    waited_for = [run.run_id for run in earlier if run]
-    if waited_for:
-        log.info("waiting for %s to end", " and ".join(waited_for))
-    return not waited_for
-
-
-def final_errors(function: Callable[..., T]) -> Callable[..., T]:
-    """Let a task fail at once, with one line, where trying it again would not help."""
+def fail_fast(function: Callable[..., T]) -> Callable[..., T]:
+    """Wrap a task's function: it fails without a retry, and in one line, where a retry is pointless."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
         from airflow.sdk.exceptions import AirflowFailException
 
+        from include.errors import PipelineError, one_line
         from include.ingestion import IngestionError
+        from include.preflight import UnusablePath
+        from include.turns import NotItsTurn
         from include.warehouse import WarehouseError
 
         try:
             return function(*args, **kwargs)
-        except IngestionError as error:
+        except (IngestionError, NotItsTurn, UnusablePath) as error:
             raise AirflowFailException(str(error)) from None
+        except OSError as error:  # a disk that is full, or a mount that is gone, may be there again
+            raise PipelineError(one_line(error)) from None
         except WarehouseError as error:
             if error.may_pass:
                 raise
@@ -100,7 +97,104 @@ def final_errors(function: Callable[..., T]) -> Callable[..., T]:
     return call
 
 
-@final_errors
+@fail_fast
+def hold_turn(context: Any, _operator: Any = None) -> None:
+    """Cosmos interceptor, called before each dbt task: fail the task if it is another run's turn.
+
+    So one that is cleared by itself, without wait_for_turn, can't work on another run's delivery.
+    """
+    from include import turns
+
+    turns.hold(load_settings().landing_path, context["run_id"])
+
+
+def in_turn(function: Callable[..., T]) -> Callable[..., T]:
+    """Wrap a task's function: it runs in its run's turn only. See hold_turn() and fail_fast()."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> T:
+        hold_turn({"run_id": kwargs["dag_run"].run_id})
+        return function(*args, **kwargs)
+
+    return fail_fast(call)
+
+
+@fail_fast
+def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
+    """Return True if it is the run's turn, which it then has; else log which run it waits for.
+
+    Deliveries are processed in the order of their times, one at a time: no run is working, and none of an earlier
+    delivery is active. `max_active_runs` doesn't see to that, since Airflow starts runs in the order of their creation
+    and counts a backfill's by themselves.
+    """
+    from include import turns
+    from include.files import Locked
+    from include.preflight import check_paths
+
+    settings = load_settings()
+    check_paths(settings, "LANDING_PATH")
+    landing = settings.landing_path
+    turns.release(landing, dag_run.run_id)  # taken by a try that was killed, or before the run was cleared
+    try:
+        with turns.deciding(landing, dag_run.run_id) as held:
+            if blocking := _working_run(turns.holder(landing), ti) or _earlier_run(dag_run, ti):
+                log.info("waiting for %s to end", blocking)
+                return False
+            if is_dag_test(dag_run):
+                turns.take_for_this_process(landing, held)
+            else:
+                turns.take(landing, dag_run.run_id)
+    except Locked as error:
+        log.info("waiting: %s", error)
+        return False
+    return True
+
+
+def is_dag_test(dag_run: Any) -> bool:
+    """Return True if the run is one of `airflow dags test`.
+
+    Where that was killed, Airflow goes on calling it active, so that nobody may wait for it. While it lives it has the
+    lock of include/turns.py.
+    """
+    return bool(dag_run.triggering_user_name == "dag_test")
+
+
+def _working_run(run_id: str | None, ti: Any) -> str | None:
+    """Return the id of the run that has the turn, unless it has ended without releasing it, or was deleted."""
+    return run_id if run_id and ti.get_dr_count(ti.dag_id, run_ids=[run_id], states=ACTIVE) else None
+
+
+def _earlier_run(dag_run: Any, ti: Any) -> str | None:
+    """Return id and time of an active run of an earlier delivery, if there is one; of runs at one time, by their ids.
+
+    Airflow's API lists no active runs, but the states of a task in every run. So the last task tells which runs may be
+    active, and these are asked for one by one, those first that by their ids are probably the earliest.
+    """
+    from include.ledger import time_text
+
+    if ti.get_dr_count(ti.dag_id, states=ACTIVE) < 2:
+        return None
+    states = ti.get_task_states(ti.dag_id, task_ids=[LAST_TASK])
+    candidates = [run_id for run_id, tasks in states.items() if tasks[LAST_TASK] not in ENDED]
+    for run_id in sorted(candidates, key=lambda run_id: run_id.partition("__")[2]):
+        run = _run(ti.dag_id, run_id)
+        if run.state in ACTIVE and not is_dag_test(run) and _place(run) < _place(dag_run):
+            return f"{run_id}, of {time_text(delivery_time(run))},"
+    return None
+
+
+def _run(dag_id: str, run_id: str) -> Any:
+    from airflow.sdk.execution_time.comms import GetDagRun
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    return SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
+
+
+def _place(dag_run: Any) -> tuple[datetime, str]:
+    return delivery_time(dag_run), dag_run.run_id
+
+
+@in_turn
 def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
     """Land the delivery; return whether there is anything to do after that."""
     from include import pipeline
@@ -110,13 +204,14 @@ def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
         logical_date=delivery_time(dag_run),
         run_id=dag_run.run_id,
         accept_row_drop=params["accept_row_drop"],
+        discard_unfinished=params["discard_unfinished"],
         dated_folder_only=dag_run.run_type == "backfill",
         full_refresh=params["full_refresh"],
     )
     return bool(params["full_refresh"]) or ingestion.outcome != "unchanged"
 
 
-@final_errors
+@in_turn
 def export_csv(*, dag_run: Any) -> None:
     """Write both marts as CSV, not yet visible to readers."""
     from include import pipeline
@@ -124,7 +219,7 @@ def export_csv(*, dag_run: Any) -> None:
     pipeline.export(load_settings(), "csv", run_id=dag_run.run_id)
 
 
-@final_errors
+@in_turn
 def export_parquet(*, dag_run: Any) -> None:
     """Write both marts as Parquet, not yet visible to readers."""
     from include import pipeline
@@ -132,7 +227,7 @@ def export_parquet(*, dag_run: Any) -> None:
     pipeline.export(load_settings(), "parquet", run_id=dag_run.run_id)
 
 
-@final_errors
+@in_turn
 def publish_tables(*, dag_run: Any) -> None:
     """Replace the tables that consumers of the warehouse read, each in one statement."""
     from include import pipeline
@@ -140,7 +235,7 @@ def publish_tables(*, dag_run: Any) -> None:
     pipeline.publish_tables(load_settings(), run_id=dag_run.run_id)
 
 
-@final_errors
+@in_turn
 def publish(*, dag_run: Any) -> None:
     """Show readers the new exports, all at once, and close the delivery: it is processed."""
     from include import pipeline
@@ -148,14 +243,18 @@ def publish(*, dag_run: Any) -> None:
     pipeline.publish(load_settings(), run_id=dag_run.run_id)
 
 
+@fail_fast
 def quality_report(*, dag_run: Any, ti: Any) -> None:
-    """Write the run's quality report whatever happened; then fail if any task of the run failed."""
+    """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed."""
     from airflow.sdk.exceptions import AirflowFailException
 
-    from include import pipeline
+    from include import pipeline, turns
 
-    pipeline.write_report(load_settings(), run_id=dag_run.run_id)
+    settings = load_settings()
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
-    if failed:
-        raise AirflowFailException(f"the run has failed tasks: {', '.join(failed)}")
+    failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
+    pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
+    turns.release(settings.landing_path, dag_run.run_id)
+    if failure:
+        raise AirflowFailException(failure)

@@ -9,6 +9,8 @@
     {{ clustered_by('account_id') }}
     {% set columns = ['account_id', 'customer_id', 'balance_amount', 'account_type', 'loaded_at'] %}
 
+    -- A delivery changes both histories or none: what tests find in customers' records stops accounts, too.
+    -- depends_on: {{ ref('stg_customer_checked') }}
     with current_versions as (
 
         {{ current_versions(columns, ref('stg_account')) }}

@@ -9,6 +9,8 @@
     {{ clustered_by('customer_id') }}
     {% set columns = ['customer_id', 'customer_name', 'has_loan_flag', 'loaded_at'] %}
 
+    -- A delivery changes both histories or none: what tests find in accounts' records stops customers, too.
+    -- depends_on: {{ ref('stg_account_checked') }}
     with current_versions as (
 
         {{ current_versions(columns, ref('stg_customer')) }}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, TriggerRule
+from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include import dbt_project
+from include import dbt_project, tasks
 from include.layers import LAYERS
 from include.settings import PROJECT_ROOT
 from tests.support.settings import DATABRICKS
@@ -120,12 +124,57 @@ def test_every_task_has_an_owner_and_is_tried_again_with_back_off(dag: DAG) -> N
 
 
 def test_the_dag_says_when_it_runs_what_it_is_and_what_to_do_when_it_is_red(dag: DAG) -> None:
-    assert dag.schedule == "0 2 * * *"
+    assert isinstance(dag.schedule, CronTriggerTimetable)
     assert not dag.catchup
-    assert dag.max_active_runs == 1
     assert {"lending", "dbt"} <= dag.tags
     assert dag.description
     assert "### When it is red" in (dag.doc_md or "")
+
+
+def test_it_runs_at_two_in_utc_wherever_airflow_is() -> None:
+    """`core.default_timezone` is read when Airflow is imported, hence the process."""
+    script = """
+from datetime import UTC, datetime
+
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.timetables.base import DataInterval, TimeRestriction
+
+dag = DagBag("dags/lc_pipeline.py").dags["lc_pipeline"]
+ran = datetime(2026, 1, 5, 2, tzinfo=UTC)
+info = coerce_to_core_timetable(dag.timetable).next_dagrun_info(
+    last_automated_data_interval=DataInterval.exact(ran), restriction=TimeRestriction(None, None, catchup=True)
+)
+print(dag.timezone.name, info.logical_date.isoformat(), info.run_after.isoformat())
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "AIRFLOW__CORE__DEFAULT_TIMEZONE": "Asia/Tokyo"},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+
+    assert printed.splitlines()[-1] == "Asia/Tokyo 2026-01-06T02:00:00+00:00 2026-01-06T02:00:00+00:00"
+
+
+def test_a_run_that_waits_leaves_room_for_an_earlier_one(dag: DAG) -> None:
+    """Else the one would wait for ever for the other, which Airflow keeps queued (tests/e2e/test_scheduler.py)."""
+    assert dag.max_active_runs > 1
+
+
+def test_runs_that_wait_do_not_go_before_the_tasks_of_the_run_that_works(dag: DAG) -> None:
+    scheduled = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)).task_dict
+    weight = {name: task.weight_rule.get_weight(SimpleNamespace(task=task)) for name, task in scheduled.items()}
+
+    assert weight["wait_for_turn"] == min(weight.values()) < weight["ingest"]
+
+
+def test_each_task_that_works_on_a_delivery_holds_the_turn(dag: DAG) -> None:
+    for task in dag.tasks:
+        if group_of(task.task_id) in LAYERS:
+            assert tasks.hold_turn in task.interceptors, task.task_id  # type: ignore[union-attr]
 
 
 def test_tasks_run_side_by_side_but_on_duckdb_where_one_holds_the_file(dag: DAG) -> None:
@@ -151,7 +200,7 @@ def test_no_secret_is_in_what_airflow_keeps_of_the_dag(dag: DAG) -> None:
 def test_every_parameter_is_described_for_the_trigger_form(dag: DAG) -> None:
     params = {name: dag.params.get_param(name) for name in dag.params}
 
-    assert params.keys() == {"full_refresh", "accept_row_drop"}
+    assert params.keys() == {"full_refresh", "accept_row_drop", "discard_unfinished"}
     for name, param in params.items():
         assert param.value is False, name
         assert param.schema["type"] == "boolean", name

@@ -1,10 +1,12 @@
-"""The DAG under a real scheduler: a backfill, started as anybody would, with one of its tasks killed on the way."""
+"""The DAG under a real scheduler: runs of every kind beside one another, one of whose tasks is killed on the way."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,47 +20,80 @@ from tests.support.deliveries import day
 from tests.support.processes import wait_until
 from tests.support.settings import settings_in
 
+SNAPSHOT = "task_id = 'snapshots.snap_account' and state"
+
 pytestmark = pytest.mark.slow
 
 
-def test_a_backfill_makes_the_same_tables_as_day_by_day_whatever_is_killed(tmp_path: Path) -> None:
-    """`airflow backfill create` starts all its runs at once; and unpausing the DAG starts that of today beside them."""
+def short(run_id: str) -> str:
+    """Return a run's id without the time of day, e.g. scheduled__2026-01-06."""
+    return run_id.partition("T")[0]
+
+
+def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is_killed(tmp_path: Path) -> None:
+    """While the DAG is switched off, two manual runs are triggered, the later one first, and a backfill is created.
+
+    Switching it on starts all of them, and with them the scheduled run of today. A task of the backfill is killed. Its
+    last day's files come again in the runs after it, so that nothing in the tables may change any more. While the first
+    manual run works, the files are taken away, so that the second is refused, and a run of a day that has gone by is
+    triggered: it is refused, too, and disturbs nobody.
+    """
     settings = settings_in(tmp_path / "live")
     sample = PROJECT_ROOT / "data" / "inputs"
     settings.input_path.mkdir(parents=True)
     for name in ("2026-01-06", "2026-01-07"):
         (settings.input_path / name).symlink_to(sample / name)
     for name in ("customers.csv", "accounts.csv"):
-        (settings.input_path / name).symlink_to(sample / name)
+        shutil.copyfile(sample / name, settings.input_path / name)
     deliver(settings, logical_date=day(5), run_id="day_5")
     for name in ("customers.csv", "accounts.csv"):
-        (settings.input_path / name).unlink()  # so that today's run finds nothing
+        shutil.copyfile(sample / "2026-01-07" / name, settings.input_path / name)
     airflow = AirflowHome(tmp_path / "airflow", settings)
 
-    def of_backfill(sql: str) -> list[tuple[str, ...]]:
-        return airflow.query(f"{sql} where run_id like 'backfill__2026-01-%' order by run_id")
+    def trigger(run_id: str, *options: str) -> None:
+        airflow.call("dags", "trigger", "lc_pipeline", "--run-id", run_id, *options).check_returncode()
+
+    def states() -> dict[str, str]:
+        return {short(run_id): state for run_id, state in airflow.query("select run_id, state from dag_run")}
 
     with airflow.scheduler():
         wait_until(lambda: airflow.query("select 1 from dag where dag_id = 'lc_pipeline'"), seconds=120)
-        airflow.call("dags", "unpause", "lc_pipeline").check_returncode()
-        days = ("--from-date", "2026-01-06", "--to-date", "2026-01-07T03:00:00")
+        later = datetime.now(UTC) + timedelta(minutes=3)  # Airflow keeps the tasks back until then
+        trigger("later", "--logical-date", later.isoformat())
+        trigger("now")
+        days = ("--from-date", "2026-01-06T00:00:00Z", "--to-date", "2026-01-07T03:00:00Z")
         airflow.call("backfill", "create", "--dag-id", "lc_pipeline", *days).check_returncode()
+        airflow.call("dags", "unpause", "lc_pipeline").check_returncode()
 
-        running = "select pid from task_instance where task_id = 'snapshots.snap_account' and state = 'running'"
-        wait_until(lambda: airflow.query(running), seconds=240)
+        running = f"select pid from task_instance where {SNAPSHOT} = 'running' and run_id like 'backfill__2026-01-06%'"
+        wait_until(lambda: airflow.query(running), seconds=500)
         os.kill(airflow.query(running)[0][0], signal.SIGKILL)
-        wait_until(
-            lambda: {state for (state,) in of_backfill("select state from dag_run")} <= {"success", "failed"},
-            seconds=500,
+
+        half_way = f"select 1 from task_instance where {SNAPSHOT} in ('running', 'success') and run_id = 'now'"
+        wait_until(lambda: airflow.query(half_way) or states()["now"] == "failed", seconds=900)
+        for name in ("customers.csv", "accounts.csv"):
+            (settings.input_path / name).unlink()
+        trigger("of_the_past", "--logical-date", "2026-01-08T02:00:00Z")
+        wait_until(lambda: set(states().values()) <= {"success", "failed"}, seconds=500)
+
+        worked = airflow.query(
+            "select run_id, min(start_date), max(end_date) from task_instance where task_id not in "
+            "('wait_for_turn', 'quality_report') group by run_id order by min(start_date)"
         )
 
-    assert of_backfill("select run_id, state from dag_run") == [
-        ("backfill__2026-01-06T02:00:00+00:00", "success"),
-        ("backfill__2026-01-07T02:00:00+00:00", "success"),
+    today = f"scheduled__{datetime.now(UTC):%Y-%m-%d}"
+    green = ["backfill__2026-01-06", "backfill__2026-01-07", today, "now"]
+    assert states() == dict.fromkeys(green, "success") | {"later": "failed", "of_the_past": "failed"}
+    order = [short(run_id) for run_id, _, _ in worked]
+    assert order == [*green, "of_the_past", "later"]
+    overlapping = [worked[i : i + 2] for i in range(len(worked) - 1) if worked[i][2] > worked[i + 1][1]]
+    assert not overlapping
+    killed = airflow.query("select max(try_number) from task_instance where task_id = 'snapshots.snap_account'")
+    assert killed == [(2,)]
+    ledger = Ledger.load(settings.landing_path)
+    assert [(short(entry.run_id), entry.state) for entry in ledger.entries] == [
+        (run_id, "processed") for run_id in ("day_5", *green)
     ]
-    tries = airflow.query("select max(try_number) from task_instance where task_id = 'snapshots.snap_account'")
-    assert tries == [(2,)]
-    assert [entry.state for entry in Ledger.load(settings.landing_path).entries] == ["processed"] * 3
-    assert json.loads((settings.output_path / "manifest.json").read_text())["run_id"].startswith("backfill__2026-01-07")
+    assert json.loads((settings.output_path / "manifest.json").read_text())["run_id"] == "now"
     for table in expected.TABLES:
         assert expected.actual_rows(settings, table) == expected.expected_rows("2026-01-07", table)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from include import pipeline
+from include import pipeline, turns
 from include.dbt_project import DbtFailed
 from include.ledger import Ledger
 from include.pipeline import deliver
+from include.rebuild import rebuild
 from include.settings import PROJECT_ROOT, Settings
 from include.warehouse import WarehouseBusy
 from tests.support.deliveries import day, write_extracts
@@ -82,6 +83,22 @@ def test_of_two_deliveries_at_once_one_wins_and_the_other_says_so(settings: Sett
     assert f"is locked: process {winner.pid} is running a delivery" in said[0]
     assert [entry.state for entry in Ledger.load(settings.landing_path).entries] == ["processed", "processed"]
     assert read_tables(settings) == read_tables(alone)
+
+
+def test_beside_a_dag_run_that_is_working_nothing_is_delivered_or_rebuilt(settings: Settings) -> None:
+    """tests/unit/test_wait_for_turn.py shows that DAG runs wait for a delivery without Airflow, in turn."""
+    ledger = Ledger.load(settings.landing_path)
+    turns.take(settings.landing_path, "scheduled__today")
+
+    refused = r"\.turn\.json: the DAG run scheduled__today is working; wait for it to end\. If it was killed, .* remove"
+    with pytest.raises(turns.NotItsTurn, match=refused):
+        deliver(settings, logical_date=day(6), run_id="second")
+    with pytest.raises(turns.NotItsTurn, match=refused):
+        rebuild(settings)
+    assert Ledger.load(settings.landing_path) == ledger
+
+    turns.release(settings.landing_path, "scheduled__today")
+    deliver(settings, logical_date=day(6), run_id="second")
 
 
 @contextmanager

@@ -289,6 +289,31 @@ def test_a_correction_takes_back_what_an_unfinished_delivery_had_done(
     assert correct(settings) == correct(settings_in(tmp_path / "duckdb"))
 
 
+def test_a_delivery_that_fails_its_tests_is_discarded_for_the_next_one(
+    settings: Settings, on_duckdb: dict[int, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(settings, 5, "first")
+    with monkeypatch.context() as patch:
+        break_snapshots(settings, patch)
+        write_extracts(settings.input_path, ["1,Ada,no", "2,Bo,no", "3,Cyrus,no"], FIRST_DAY[1][:2])
+        with pytest.raises(DeliveryFailed):
+            deliver(settings, logical_date=day(7), run_id="wrong")
+    bad = ["1,Ada,no", "2,,no", "3,,no"]
+    write_extracts(settings.input_path, bad, FIRST_DAY[1])
+    with pytest.raises(DeliveryFailed, match="assert_quarantine_is_within_the_limit"):
+        deliver(settings, logical_date=day(7), run_id="useless", discard_unfinished=True)
+
+    play(settings, 6, "second", discard_unfinished=True)
+
+    assert [entry.state for entry in Ledger.load(settings.landing_path).entries] == [
+        "processed",
+        "discarded",
+        "discarded",
+        "processed",
+    ]
+    assert made_by(settings) == on_duckdb[6]
+
+
 def test_a_history_of_duckdb_is_carried_over(
     warehouse: LocalWarehouse, tmp_path: Path, on_duckdb: dict[int, dict[str, Any]]
 ) -> None:

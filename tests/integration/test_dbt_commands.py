@@ -54,11 +54,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def dbt(settings: Settings) -> Dbt:
-    """Run a dbt command that succeeds; return the status of each node, hooks excepted, by its name."""
+    """Run a dbt command that ends with `status`; return the status of each node, hooks excepted, by its name."""
 
-    def run(*arguments: str) -> dict[str, str]:
+    def run(*arguments: str, status: int = 0) -> dict[str, str]:
         ended = run_dbt(settings, *arguments)
-        assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+        assert ended.returncode == status, ended.stdout[-3000:] + ended.stderr[-3000:]
         results = json.loads((settings.duckdb_path.parent / "target" / "run_results.json").read_text())["results"]
         nodes = [result for result in results if not result["unique_id"].startswith("operation.")]
         return {node["unique_id"].split(".")[2]: node["status"] for node in nodes}
@@ -104,6 +104,19 @@ def test_run_full_refresh_snapshot_and_test_leave_the_rows_as_they_are(
     assert dbt("snapshot").keys() == {"snap_customer", "snap_account"}
     assert set(dbt("test", "--exclude-resource-type", "unit_test").values()) == {"pass", "warn"}
     assert read_tables(settings) == before
+
+
+def test_too_many_quarantined_records_stop_a_build_before_both_snapshots(
+    dbt: Dbt, built: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_QUARANTINE_PCT", "0.5")
+
+    statuses = dbt("build", "--exclude-resource-type", "unit_test", status=1)
+
+    assert statuses["assert_quarantine_is_within_the_limit"] == "fail"
+    assert {name for name, status in statuses.items() if status == "fail"} == {"assert_quarantine_is_within_the_limit"}
+    assert statuses["stg_customer"] == "success"
+    assert {statuses[name] for name in ("snap_customer", "snap_account", "account_summary")} == {"skipped"}
 
 
 def test_the_documentation_describes_every_column(dbt: Dbt, built: dict[str, str], settings: Settings) -> None:

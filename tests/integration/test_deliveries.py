@@ -101,7 +101,7 @@ def test_the_same_delivery_again_leaves_every_byte(first_day: Settings, tmp_path
 
 
 def test_a_key_in_bad_records_alone_keeps_its_version_and_interest(first_day: Settings, tmp_path: Path) -> None:
-    settings = copy_of(first_day, tmp_path / "copy")
+    settings = copy_of(first_day, tmp_path / "copy", max_quarantine_pct=100.0)
 
     report = play(settings, 6, ["1,Ada,perhaps", "2", "3,Cy,no"], ["A,1,9999.99,savings", "B,2,-1,savings", "D"])
 

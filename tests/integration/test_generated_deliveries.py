@@ -50,6 +50,9 @@ RATES = (
 )
 """Sets that take turns while the days from 2026-01-05 on are played."""
 
+ANY_QUALITY = {"MAX_QUARANTINE_PCT": "100"}
+"""Most of what is generated is wrong; the model tells what becomes of it in the tables."""
+
 played = 0
 
 
@@ -151,14 +154,19 @@ class Play:
 @given(st.data())
 def test_tables_equal_the_reference_after_every_delivery(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory(prefix="lc_generated.") as folder:
-        Play(settings_in(Path(folder))).to_the_end(data, data.draw(st.integers(3, 5), label="deliveries"))
+        Play(settings_in(Path(folder), **ANY_QUALITY)).to_the_end(
+            data, data.draw(st.integers(3, 5), label="deliveries")
+        )
 
 
 @settings(PROFILE, max_examples=max(1, PROFILE.max_examples // 5))
 @given(st.data())
 def test_both_engines_make_the_same_rows_of_the_same_types(warehouse: LocalWarehouse, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory(prefix="lc_generated.") as folder:
-        engines = settings_in(Path(folder, "duckdb")), warehouse.settings(Path(folder, "databricks"))
+        engines = (
+            settings_in(Path(folder, "duckdb"), **ANY_QUALITY),
+            warehouse.settings(Path(folder, "databricks"), **ANY_QUALITY),
+        )
         Play(*engines).to_the_end(data, deliveries=2)
 
         assert read_types(engines[1]) == read_types(engines[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -55,9 +56,9 @@ class AirflowHome:
             check=False,
         )
 
-    def run_dag(self, logical_date: datetime) -> DagRun:
+    def run_dag(self, logical_date: datetime, **params: bool) -> DagRun:
         """Run the whole DAG once for a logical date."""
-        ended = self.call("dags", "test", "lc_pipeline", logical_date.isoformat())
+        ended = self.call("dags", "test", "lc_pipeline", logical_date.isoformat(), "--conf", json.dumps(params))
         states = self.query(
             "select task_id, state from task_instance "
             "where run_id = (select run_id from dag_run order by id desc limit 1)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from tests.support.deliveries import ACCOUNTS_HEADER, CUSTOMERS_HEADER, write_extracts
 
 CUSTOMERS = [f"{number},Ünï {number},yes" for number in range(1, 9)]
-ACCOUNTS = [f"A{number},{number},{number}00.00,savings" for number in range(1, 9)]
+ACCOUNTS = [f"0{number},{number},{number}00.00,savings" for number in range(1, 9)]
 DROP_PCT = "45"
 """MAX_ROW_DROP_PCT, so that a file cut in half is refused."""
 
@@ -35,6 +36,11 @@ def written(content: str | bytes, encoding: str = "utf-8") -> Callable[[Path], o
 
 def replaced(old: str, new: str, count: int = -1) -> Callable[[Path], object]:
     return lambda path: path.write_text(path.read_text().replace(old, new, count), newline="")
+
+
+def respelt(key: str, spelling: str) -> Callable[[Path], object]:
+    """Write the key of each record, which matches the regular expression `key`, in another way."""
+    return lambda path: path.write_text(re.sub(rf"(?m)^{key},", f"{spelling},", path.read_text()), newline="")
 
 
 def recoded(encoding: str) -> Callable[[Path], object]:
@@ -85,7 +91,7 @@ BAD_DELIVERIES = {
     "latin-1": Bad("customers", recoded("latin-1"), "line 2: byte 0xdc at offset 26 is not UTF-8, which is expected"),
     "gzip": Bad("customers", lambda path: path.write_bytes(gzip.compress(path.read_bytes())), "line 1: "),
     "cut within a character": Bad("customers", written(f"{CUSTOMERS_HEADER}\n1,Ü".encode()[:-1]), "line 2: byte 0xc3"),
-    "a NUL byte": Bad("accounts", replaced("A7", "A\0"), "line 8: found a NUL byte, expected text in UTF-8"),
+    "a NUL byte": Bad("accounts", replaced("07", "0\0"), "line 8: found a NUL byte, expected text in UTF-8"),
     "semicolons": Bad("customers", replaced(",", ";"), r"Are the fields separated by ';' in place of a comma\?"),
     "tabs": Bad("accounts", replaced(",", "\t"), r"Are the fields separated by '\\t' in place of a comma\?"),
     "a column too few": Bad("customers", replaced(",HasLoan", "", 1), f"{CUSTOMER_COLUMNS}.*: HasLoan is missing"),
@@ -104,7 +110,14 @@ BAD_DELIVERIES = {
     "JSON": Bad("customers", written('[{"CustomerID": 1, "Name": "Ada"}]'), "the header is malformed|is unknown"),
     "a field of 100 MB": Bad("customers", written(b"x" * 100_000_000), rf"{CUSTOMER_COLUMNS}x{{200}}\.\.\.: "),
     "cut in half": Bad(
-        "accounts", cut(0.5), rf"has 3 distinct .* had 8: they fell by more than MAX_ROW_DROP_PCT \({DROP_PCT} %\)"
+        "accounts", cut(0.5), rf"lacks 5 of the 8 .*, more than MAX_ROW_DROP_PCT \({DROP_PCT} %\)"
     ),
-    "no keys": Bad("customers", written(CUSTOMERS_HEADER + "\n , Ada,yes" * 9), "has 0 distinct values of customer_id"),
+    "no keys": Bad("customers", written(CUSTOMERS_HEADER + "\n , Ada,yes" * 9), "lacks 8 of the 8 values"),
+    "ids as pandas writes them beside a missing one": Bad(
+        "customers", respelt(r"(\d+)", r"\1.0"), r"lacks 8 of the 8 values of customer_id .*\(for example 1, 2, 3\)"
+    ),
+    "account ids as numbers": Bad(
+        "accounts", respelt(r"0(\d+)", r"\1"), r"lacks 8 of the 8 values of account_id .*for example '01', '02', '03'"
+    ),
+    "other keys": Bad("accounts", respelt(r"0(\d+)", r"B\1"), "lacks 8 of the 8 values of account_id"),
 }  # fmt: skip

@@ -19,10 +19,10 @@ SECOND_DAY = (
 )
 
 
-def play(settings: Settings, number: int, run_id: str) -> None:
-    """Deliver the files of one of the two days."""
+def play(settings: Settings, number: int, run_id: str, **options: bool) -> None:
+    """Deliver the files of one of the two days, with deliver()'s further arguments."""
     write_extracts(settings.input_path, *(FIRST_DAY if number == 5 else SECOND_DAY))
-    deliver(settings, logical_date=day(number), run_id=run_id)
+    deliver(settings, logical_date=day(number), run_id=run_id, **options)
 
 
 def break_snapshots(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -28,8 +29,29 @@ def test_a_replaced_delivery_is_not_among_those_that_made_history(tmp_path: Path
     correction = replace(DELIVERY, delivered_at=TIME + timedelta(microseconds=1))
     ledger = Ledger.load(tmp_path).append(DELIVERY).append(correction)
     assert ledger.unfinished == correction
+    assert [entry.state for entry in ledger.entries] == ["discarded", "landed"]
+    assert ledger.discarded_by_last == replace(DELIVERY, state="discarded")
     assert ledger.last_processed is None
     assert [entry.delivered_at for entry in ledger.mark_processed().processed] == [correction.delivered_at]
+
+
+def test_a_ledger_from_before_deliveries_were_marked_as_discarded_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    entries = [
+        DELIVERY,
+        replace(DELIVERY, delivered_at=TIME + timedelta(microseconds=1), state="processed"),
+        replace(DELIVERY, logical_date=TIME + timedelta(days=1), delivered_at=TIME + timedelta(days=1)),
+    ]
+    (tmp_path / "ledger.jsonl").write_text("".join(json.dumps(entry.to_json()) + "\n" for entry in entries))
+
+    ledger = Ledger.load(tmp_path)
+
+    assert (ledger.unfinished, ledger.last_processed) == (entries[2], entries[1])
+    assert [entry.state for entry in ledger.append(DELIVERY).entries] == [
+        "discarded",
+        "processed",
+        "discarded",
+        "landed",
+    ]
 
 
 def test_times_are_written_in_utc_and_sort_as_text() -> None:

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.dbt_project import collect_run_results
 from include.ingestion import IngestionError
-from include.tasks import final_errors
+from include.tasks import fail_fast
 from include.warehouse import StatementRejected, WarehouseBusy, WarehouseError, is_rejection
 
 REJECTED = "[TABLE_OR_VIEW_NOT_FOUND] The table or view `a`.`b` cannot be found. SQLSTATE: 42P01"
@@ -81,7 +81,7 @@ def test_a_lost_connection_leaves_its_task_to_be_tried_again(
     ],
 )
 def test_a_task_fails_for_good_where_trying_again_would_not_help(error: Any, raised: type[Exception]) -> None:
-    @final_errors
+    @fail_fast
     def task() -> None:
         raise error
 

@@ -1,33 +1,184 @@
-"""Whose turn it is. tests/e2e/test_scheduler.py shows the same with Airflow's own runs."""
+"""Whose turn it is, asked of Airflow's own database. tests/e2e/test_scheduler.py shows the same under a scheduler."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from include.tasks import wait_for_turn
+from include import turns
+from include.files import Locked, lock
+from tests.support.airflow_home import AirflowHome
+from tests.support.airflow_process import AirflowProcess
+from tests.support.deliveries import day
+from tests.support.settings import settings_in
+
+pytestmark = pytest.mark.slow
+
+GOES_ON, WAITS = "success", "up_for_reschedule"
 
 
-@pytest.mark.parametrize(
-    ("this", "running", "queued", "is_turn"),
-    [
-        ("scheduled", None, None, True),
-        ("scheduled", "backfill", None, False),
-        ("scheduled", None, "backfill", False),
-        ("backfill", "backfill", None, False),
-        ("backfill", "manual", None, False),
-        ("backfill", None, "backfill", True),  # of a backfill that runs backwards: it waits for this one
-        ("scheduled", None, "manual", True),  # max_active_runs lets it wait for this one
-    ],
-)
-def test_a_run_waits_for_earlier_ones_that_do_not_wait_for_it(
-    this: str, running: str | None, queued: str | None, is_turn: bool
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowProcess]:
+    folder = tmp_path_factory.mktemp("turns")
+    process = AirflowProcess(AirflowHome(folder / "airflow", settings_in(folder / "live")).environment)
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    return tmp_path / "landing"
+
+
+@pytest.fixture
+def airflow(process: AirflowProcess, landing: Path) -> AirflowProcess:
+    """An Airflow without runs."""
+    process.begin(landing)
+    return process
+
+
+def turn_of(airflow: AirflowProcess, run_id: str) -> str:
+    return airflow.run_task(run_id, "wait_for_turn")[0]
+
+
+def test_a_run_that_is_alone_goes_on_and_has_the_turn(airflow: AirflowProcess, landing: Path) -> None:
+    airflow.add_run("this", day(6))
+
+    assert turn_of(airflow, "this") == GOES_ON
+    assert turns.holder(landing) == "this"
+
+
+@pytest.mark.parametrize("state", ["running", "queued"])
+@pytest.mark.parametrize("type_", ["backfill", "scheduled", "manual"])
+@pytest.mark.parametrize("other_type", ["backfill", "scheduled", "manual"])
+def test_of_two_active_runs_that_of_the_earlier_delivery_goes_first(
+    airflow: AirflowProcess, type_: str, other_type: str, state: str
 ) -> None:
-    earlier = {
-        state: SimpleNamespace(run_id=f"{run_type}__1", run_type=run_type) if run_type else None
-        for state, run_type in (("running", running), ("queued", queued))
-    }
-    instance = SimpleNamespace(get_previous_dagrun=lambda state: earlier[state])
+    airflow.add_run("later", day(7), type_=type_)
+    airflow.add_run("earlier", day(6), type_=other_type, state=state)
 
-    assert wait_for_turn(dag_run=SimpleNamespace(run_type=this), ti=instance) is is_turn
+    assert turn_of(airflow, "later") == WAITS
+    assert turn_of(airflow, "earlier") == GOES_ON
+
+
+def test_without_a_logical_date_the_time_is_run_after_both_ways_round(airflow: AirflowProcess) -> None:
+    airflow.add_run("backfill", day(6), type_="backfill", state="queued")
+    airflow.add_run("manual", day(7), logical=False)
+    airflow.add_run("scheduled", day(8), type_="scheduled")
+
+    assert turn_of(airflow, "manual") == WAITS
+    airflow.end_run("backfill")
+    assert turn_of(airflow, "scheduled") == WAITS
+    assert turn_of(airflow, "manual") == GOES_ON
+
+
+def test_of_two_runs_at_one_time_one_goes_first(airflow: AirflowProcess) -> None:
+    for run_id in ("b", "a"):
+        airflow.add_run(run_id, day(6), logical=False)
+
+    assert turn_of(airflow, "b") == WAITS
+    assert turn_of(airflow, "a") == GOES_ON
+
+
+def test_an_earlier_run_waits_for_a_later_one_that_is_working(airflow: AirflowProcess, landing: Path) -> None:
+    airflow.add_run("later", day(7))
+    assert turn_of(airflow, "later") == GOES_ON
+    airflow.add_run("earlier", day(6))
+
+    assert turn_of(airflow, "earlier") == WAITS
+    airflow.run_task("later", "quality_report")
+    assert turns.holder(landing) is None
+    assert turn_of(airflow, "earlier") == GOES_ON
+
+
+def test_the_log_names_the_run_that_is_waited_for(airflow: AirflowProcess) -> None:
+    airflow.add_run("later", day(7))
+    airflow.add_run("earlier", day(6), state="queued")
+
+    log = airflow.run_task("later", "wait_for_turn")[1]
+    assert log == "waiting for earlier, of 2026-01-06T02:00:00.000000Z, to end"
+    turn_of(airflow, "earlier")
+    assert airflow.run_task("later", "wait_for_turn")[1] == "waiting for earlier to end"
+
+
+@pytest.mark.parametrize("state", ["success", "failed"])
+def test_a_run_that_has_ended_is_not_waited_for(airflow: AirflowProcess, state: str) -> None:
+    """Neither as an earlier one nor as one that has the turn: what is marked by hand does not release it."""
+    airflow.add_run("earlier", day(6))
+    airflow.add_run("later", day(7))
+    assert turn_of(airflow, "earlier") == GOES_ON
+    airflow.end_run("earlier", state)
+
+    assert turn_of(airflow, "later") == GOES_ON
+
+
+def test_a_run_that_was_deleted_is_not_waited_for(airflow: AirflowProcess) -> None:
+    airflow.add_run("earlier", day(6))
+    airflow.add_run("later", day(7))
+    assert turn_of(airflow, "earlier") == GOES_ON
+    airflow.delete_run("earlier")
+
+    assert turn_of(airflow, "later") == GOES_ON
+
+
+def test_a_run_that_is_cleared_gives_its_turn_back_before_it_waits(airflow: AirflowProcess) -> None:
+    """Else it and the earlier run would wait for each other."""
+    airflow.add_run("later", day(7))
+    assert turn_of(airflow, "later") == GOES_ON
+    airflow.add_run("earlier", day(6))
+
+    assert turn_of(airflow, "later") == WAITS
+    assert turn_of(airflow, "earlier") == GOES_ON
+
+
+def test_a_killed_dags_test_keeps_nobody_waiting(airflow: AirflowProcess) -> None:
+    """Airflow calls it running for ever."""
+    airflow.add_run("killed", day(5), user="dag_test")
+    airflow.add_run("this", day(6))
+
+    assert turn_of(airflow, "this") == GOES_ON
+
+
+def test_a_dags_test_keeps_others_away_while_its_process_lives(airflow: AirflowProcess, landing: Path) -> None:
+    airflow.add_run("test", day(5), user="dag_test")
+
+    assert turn_of(airflow, "test") == GOES_ON
+    with pytest.raises(Locked, match=r"is running a delivery \(run test\)"), turns.alone(landing, "trying"):
+        pass
+    airflow.run_task("test", "quality_report")
+    with turns.alone(landing, "trying"):
+        pass
+
+
+def test_a_delivery_without_airflow_is_waited_for(airflow: AirflowProcess, landing: Path) -> None:
+    airflow.add_run("this", day(6))
+
+    with lock(landing / ".deliver.lock", "running a delivery (run by_hand)"):
+        state, log = airflow.run_task("this", "wait_for_turn")
+        assert state == WAITS
+        assert "is running a delivery (run by_hand); wait for it to end" in log
+    assert turn_of(airflow, "this") == GOES_ON
+
+
+@pytest.mark.parametrize("task_id", ["ingest", "snapshots.snap_account", "exports.publish"])
+def test_a_task_that_is_cleared_by_itself_fails_while_another_run_works(airflow: AirflowProcess, task_id: str) -> None:
+    airflow.add_run("working", day(7))
+    airflow.add_run("cleared", day(7) - timedelta(days=1))
+    airflow.end_run("cleared")
+    assert turn_of(airflow, "working") == GOES_ON
+
+    state, log = airflow.run_task("cleared", task_id)
+    assert state == "failed"
+    assert "it is the turn of run working, which is working or was killed: clear this run from wait_for_turn on" in log
+
+
+def test_a_task_that_is_cleared_by_itself_takes_the_turn_that_nobody_has(
+    airflow: AirflowProcess, landing: Path
+) -> None:
+    airflow.add_run("cleared", day(6))
+    airflow.run_task("cleared", "ingest")  # fails: there are no files
+
+    assert turns.holder(landing) == "cleared"

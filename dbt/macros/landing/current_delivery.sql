@@ -1,5 +1,6 @@
 {#
-    The delivery that is being processed: the last entry of the landing's ledger, as a dict of strings.
+    The delivery that is being processed: the last entry of the landing's ledger, as a dict of strings. A discarded one,
+    which can have a later time, is none.
     Read from the ledger and not passed as a variable, so that a bare `dbt build` needs none. All times are read and
     written in the session's time zone, so a session that isn't in UTC is refused.
 #}
@@ -10,7 +11,8 @@
     {% do assert_landed('ledger.jsonl') %}
     {% set entries = run_query(
         'select delivered_at, customers_path, accounts_path, customers_rows, accounts_rows, '
-        ~ session_time_zone() ~ ' as time_zone from ' ~ ledger_relation() ~ ' order by delivered_at desc limit 1'
+        ~ session_time_zone() ~ ' as time_zone from ' ~ ledger_relation()
+        ~ " where state <> 'discarded' order by delivered_at desc limit 1"
     ) %}
     {% if entries | length == 0 %}
         {% do exceptions.raise_compiler_error(

@@ -1,0 +1,101 @@
+"""Whose turn it is: one run at a time works on the deliveries of a landing.
+
+`.turn.json`, beside the ledger, names the DAG run that has the turn; its last task releases it. `.deliver.lock` is held
+for the moment in which the turn is decided. What works in a single process (include.deliver, include.rebuild,
+`airflow dags test`) holds that lock for its whole length instead: the kernel releases it if the process dies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from include.errors import PipelineError
+from include.files import lock, replacing
+
+_kept: ExitStack | None = None
+"""The lock of the `airflow dags test` that runs in this process, while it has the turn."""
+
+
+class NotItsTurn(PipelineError):
+    """Another run has the turn; the message names it and says what to do."""
+
+
+@contextmanager
+def alone(landing: Path, doing: str) -> Iterator[None]:
+    """Keep every other run away for the length of the body. Raises files.Locked, or NotItsTurn while a DAG run works.
+
+    A DAG run that was killed looks as if it still worked: only Airflow knows better, and it is not asked here.
+    """
+    with lock(_lock(landing), doing):
+        if other := holder(landing):
+            raise NotItsTurn(
+                f"{_turn(landing)}: the DAG run {other} is working; wait for it to end. If it was killed, trigger the "
+                "DAG, which finishes its delivery, or remove this file"
+            )
+        yield
+
+
+@contextmanager
+def deciding(landing: Path, run_id: str) -> Iterator[ExitStack]:
+    """Hold the lock while it is decided whether run `run_id` gets the turn; give what holds it. Raises files.Locked."""
+    with ExitStack() as held:
+        held.enter_context(lock(_lock(landing), f"running a delivery (run {run_id})"))
+        yield held
+
+
+def holder(landing: Path) -> str | None:
+    """Return the id of the DAG run that has the turn; it may have been killed since."""
+    try:
+        run_id: str = json.loads(_turn(landing).read_text(encoding="utf-8"))["run_id"]
+    except FileNotFoundError:
+        return None
+    return run_id
+
+
+def take(landing: Path, run_id: str) -> None:
+    """Give the turn to a DAG run. To be called while deciding()."""
+    with replacing(_turn(landing)) as temporary:
+        temporary.write_text(json.dumps({"run_id": run_id}) + "\n", encoding="utf-8")
+
+
+def take_for_this_process(landing: Path, held: ExitStack) -> None:
+    """Give the turn to the run of `airflow dags test` in this process, by keeping the lock of deciding()."""
+    global _kept
+    _kept = held.pop_all()
+    _turn(landing).unlink(missing_ok=True)
+
+
+def hold(landing: Path, run_id: str) -> None:
+    """Return if it is the turn of run `run_id`, which gets it where nobody has it: after one of its tasks was cleared.
+
+    Raises NotItsTurn, or files.Locked.
+    """
+    if _kept or holder(landing) == run_id:
+        return
+    with deciding(landing, run_id):
+        if other := holder(landing):
+            raise NotItsTurn(
+                f"it is the turn of run {other}, which is working or was killed: clear this run from wait_for_turn on"
+            )
+        take(landing, run_id)
+
+
+def release(landing: Path, run_id: str) -> None:
+    """End the turn of run `run_id`, if it has it."""
+    global _kept
+    if _kept:
+        _kept.close()
+        _kept = None
+    if holder(landing) == run_id:
+        _turn(landing).unlink(missing_ok=True)
+
+
+def _turn(landing: Path) -> Path:
+    return landing / ".turn.json"
+
+
+def _lock(landing: Path) -> Path:
+    return landing / ".deliver.lock"

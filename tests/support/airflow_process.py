@@ -1,0 +1,186 @@
+"""Airflow without a scheduler, in a process of its own: a test makes DAG runs in it and has single tasks run.
+
+The process reads one call as a line of JSON from its stdin, `[name, {arguments}]`, and answers with one on its stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from include.settings import PROJECT_ROOT
+
+
+class AirflowProcess:
+    """The test's end of it: `environment` is that of an AirflowHome."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.airflow_process"],
+            cwd=PROJECT_ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def begin(self, landing: Path) -> None:
+        """Forget all runs; this is where deliveries are landed from now on."""
+        self._call("begin", landing=str(landing))
+
+    def add_run(
+        self,
+        run_id: str,
+        time: datetime,
+        *,
+        logical: bool = True,
+        type_: str = "manual",
+        state: str = "running",
+        user: str | None = None,
+    ) -> None:
+        """Make a run whose logical date, or with `logical=False` whose run_after, is `time`."""
+        self._call(
+            "add_run", run_id=run_id, time=time.isoformat(), logical=logical, type_=type_, state=state, user=user
+        )
+
+    def end_run(self, run_id: str, state: str = "success") -> None:
+        """Give a run its last state, as somebody may by hand: none of its tasks is looked at."""
+        self._call("end_run", run_id=run_id, state=state)
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run, as `airflow dags delete` or the UI does."""
+        self._call("delete_run", run_id=run_id)
+
+    def run_task(self, run_id: str, task_id: str) -> tuple[str, str]:
+        """Run one task, whatever is upstream; return its state and its log, with the error that it ended with."""
+        state, log = self._call("run_task", run_id=run_id, task_id=task_id)
+        return state, log
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _call(self, name: str, **arguments: Any) -> Any:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps([name, arguments]) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process has ended with status {self._process.wait()}")
+        return json.loads(line)
+
+
+class _Server:
+    def __init__(self) -> None:
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+        from airflow.serialization.serialized_objects import DagSerialization
+
+        DagBundlesManager().sync_bundles_to_db()
+        (bundle,) = DagBundlesManager().get_all_dag_bundles()
+        bundle.initialize()
+        bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+        sync_bag_to_db(bag, bundle.name, bundle.version)
+        self.dag = bag.dags["lc_pipeline"]
+        self.scheduler_dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(self.dag))
+        self.log = _Lines()
+        logging.getLogger("include").addHandler(self.log)
+        logging.getLogger("include").setLevel(logging.INFO)
+
+    def begin(self, landing: str) -> None:
+        from airflow.models.dagrun import DagRun
+        from airflow.utils.session import create_session
+        from sqlalchemy import delete
+
+        os.environ["LANDING_PATH"] = landing
+        with create_session() as session:
+            session.execute(delete(DagRun))
+
+    def add_run(self, run_id: str, time: str, logical: bool, type_: str, state: str, user: str | None) -> None:
+        from airflow.utils.state import DagRunState
+        from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+        date = datetime.fromisoformat(time)
+        self.scheduler_dag.create_dagrun(
+            run_id=run_id,
+            logical_date=date if logical else None,
+            data_interval=(date, date) if logical else None,
+            run_after=datetime.now(UTC) if logical else date,
+            run_type=DagRunType(type_),
+            triggered_by=DagRunTriggeredByType.CLI,
+            triggering_user_name=user,
+            state=DagRunState(state),
+        )
+
+    def end_run(self, run_id: str, state: str) -> None:
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            self._run(session, run_id).state = state
+
+    def delete_run(self, run_id: str) -> None:
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            session.delete(self._run(session, run_id))
+
+    def run_task(self, run_id: str, task_id: str) -> tuple[str, str]:
+        from airflow.sdk.api.datamodels._generated import TaskInstance
+        from airflow.sdk.execution_time.supervisor import run_task_in_process
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            instance = self._run(session, run_id).get_task_instance(task_id, session=session)
+            instance.state = "queued"
+            instance.try_number += 1
+            handed_over = TaskInstance(
+                id=UUID(str(instance.id)),
+                dag_version_id=UUID(str(instance.dag_version_id)),
+                task_id=task_id,
+                dag_id=self.dag.dag_id,
+                run_id=run_id,
+                try_number=instance.try_number,
+                map_index=-1,
+            )
+        self.log.lines.clear()
+        result = run_task_in_process(ti=handed_over, task=self.dag.get_task(task_id))
+        return str(result.state.value), "\n".join([*self.log.lines, *([str(result.error)] if result.error else [])])
+
+    @staticmethod
+    def _run(session: Any, run_id: str) -> Any:
+        from airflow.models.dagrun import DagRun
+        from sqlalchemy import select
+
+        return session.scalars(select(DagRun).where(DagRun.run_id == run_id)).one()
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def main() -> None:
+    """Answer calls until stdin ends. What Airflow and its tasks print goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    server = _Server()
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        answers.write(json.dumps(getattr(server, name)(**arguments)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
