@@ -49,7 +49,6 @@ def change_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ChangeRates
         assert old in rates
         (project / RATES).write_text(rates.replace(old, new))
         monkeypatch.setattr(dbt_project, "DBT_DIR", project)
-        monkeypatch.setattr(dbt_project, "_PARSED_DIR", project / "target" / "parsed")
 
     return change
 
