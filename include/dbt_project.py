@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 DBT_DIR = PROJECT_ROOT / "dbt"
 PROFILE = "lc_pipeline"
-MANIFEST_PATH = DBT_DIR / "target" / "manifest.json"
-_DIGEST_PATH = DBT_DIR / "target" / "manifest.sha256"
-_PARSED_DIR = DBT_DIR / "target" / "parsed"
 _NOT_SOURCES = {"target", "logs", "dbt_packages", "__pycache__", "@eaDir"}
 
 
@@ -44,6 +41,24 @@ class StaleManifest(PipelineError):
 
 class DbtFailed(PipelineError):
     """dbt could not be run at all (as opposed to: it ran, and a node failed)."""
+
+
+def target_dir() -> Path:
+    """Where dbt's artifacts of the project are."""
+    return DBT_DIR / "target"
+
+
+def manifest_path() -> Path:
+    """Where the manifest of the project is, once it is built."""
+    return target_dir() / "manifest.json"
+
+
+def _digest_path() -> Path:
+    return target_dir() / "manifest.sha256"
+
+
+def _parsed_dir() -> Path:
+    return target_dir() / "parsed"
 
 
 def sources_digest() -> str:
@@ -80,12 +95,12 @@ def check_manifest() -> Path:
     if built_from is None:
         build_manifest()
     elif built_from != sources_digest():
-        raise StaleManifest(f"{MANIFEST_PATH} is older than the dbt project in {DBT_DIR}: run `make manifest`")
-    return MANIFEST_PATH
+        raise StaleManifest(f"{manifest_path()} is older than the dbt project in {DBT_DIR}: run `make manifest`")
+    return manifest_path()
 
 
 def _built_from() -> str | None:
-    return _DIGEST_PATH.read_text() if _DIGEST_PATH.exists() and MANIFEST_PATH.exists() else None
+    return _digest_path().read_text() if _digest_path().exists() and manifest_path().exists() else None
 
 
 def build_manifest() -> bool:
@@ -96,15 +111,15 @@ def build_manifest() -> bool:
     digest = sources_digest()
     if _built_from() == digest:
         return False
-    _DIGEST_PATH.unlink(missing_ok=True)
-    outdated = [path for path in _PARSED_DIR.glob("*") if path.is_file()]
+    _digest_path().unlink(missing_ok=True)
+    outdated = [path for path in _parsed_dir().glob("*") if path.is_file()]
     parsed = _parse(load_settings())
     for path in outdated:
         if path.stem != parsed.stem:
             path.unlink(missing_ok=True)
-    with replacing(MANIFEST_PATH) as temporary:
+    with replacing(manifest_path()) as temporary:
         shutil.copyfile(parsed.with_suffix(".json"), temporary)
-    with replacing(_DIGEST_PATH) as temporary:
+    with replacing(_digest_path()) as temporary:
         temporary.write_text(digest)
     return True
 
@@ -133,7 +148,7 @@ def _parsed_path(settings: Settings) -> Path:
     if databricks:
         depends_on += [databricks.catalog, databricks.schema, str(databricks.liquid_clustering)]
     key = hashlib.sha256("\0".join(depends_on).encode()).hexdigest()[:24]
-    return _PARSED_DIR / f"{key}.msgpack"
+    return _parsed_dir() / f"{key}.msgpack"
 
 
 def _parse(settings: Settings) -> Path:
@@ -286,12 +301,12 @@ def collect_run_results(project_dir: str, *, context: Any, **_: Any) -> None:
         raise AirflowFailException(f"data tests failed (not tried again): {', '.join(sorted(failed))}")
 
 
-def layer_of_each_test(manifest_path: Path = MANIFEST_PATH) -> dict[str, str]:
+def layer_of_each_test(manifest: Path | None = None) -> dict[str, str]:
     """Map each data test's name to the layer whose task group runs it: the last layer that it reads from.
 
     Raises ValueError naming a node that carries no layer's tag.
     """
-    nodes = json.loads(manifest_path.read_text())["nodes"]
+    nodes = json.loads((manifest or manifest_path()).read_text())["nodes"]
 
     def layer(unique_id: str) -> str:
         for tag in nodes[unique_id]["tags"]:

@@ -88,7 +88,7 @@ def test_each_dbt_node_is_in_the_group_of_its_layer(dag: DAG) -> None:
 
 def test_a_test_of_several_models_runs_once_in_the_last_layer_that_it_reads(dag: DAG) -> None:
     layers = dbt_project.layer_of_each_test()
-    nodes = json.loads(dbt_project.MANIFEST_PATH.read_text())["nodes"].values()
+    nodes = json.loads(dbt_project.manifest_path().read_text())["nodes"].values()
     of_several = {
         node["name"] for node in nodes if node["resource_type"] == "test" and len(node["depends_on"]["nodes"]) > 1
     }
@@ -212,14 +212,12 @@ def test_unit_tests_do_not_run_on_the_days_data(dag: DAG) -> None:
 
 
 @pytest.fixture
-def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A dbt target folder of the test's own, with a copy of the manifest."""
-    for name in ("MANIFEST_PATH", "_DIGEST_PATH"):
-        path = getattr(dbt_project, name)
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-        monkeypatch.setattr(dbt_project, name, tmp_path / path.name)
-    monkeypatch.setattr(dbt_project, "_PARSED_DIR", tmp_path / "parsed")
-    yield tmp_path
+    for name in ("manifest.json", "manifest.sha256"):
+        (tmp_path / name).write_bytes((dbt_project.target_dir() / name).read_bytes())
+    monkeypatch.setattr(dbt_project, "target_dir", lambda: tmp_path)
+    return tmp_path
 
 
 def test_a_missing_manifest_is_built_when_the_dag_is_parsed(target: Path) -> None:

@@ -13,7 +13,7 @@ import duckdb
 import jsonschema
 import pytest
 
-from include.dbt_project import MANIFEST_PATH, artifacts_dir
+from include.dbt_project import artifacts_dir, manifest_path
 from include.ingestion import IngestionError, ingest
 from include.pipeline import ingest_delivery, write_report
 from include.quality.build import SCHEMA_PATH, SCHEMA_VERSION, newest_report
@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def all_tests() -> dict[str, str]:
     """Return the unique id of each data test by its name."""
-    nodes = json.loads(MANIFEST_PATH.read_text())["nodes"]
+    nodes = json.loads(manifest_path().read_text())["nodes"]
     return {node["name"]: unique_id for unique_id, node in nodes.items() if node["resource_type"] == "test"}
 
 

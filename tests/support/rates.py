@@ -22,7 +22,6 @@ def change_rates(change: Callable[[str], str], folder: Path, patch: pytest.Monke
     seed = project / SEED
     seed.write_text(change(seed.read_text()))
     patch.setattr(dbt_project, "DBT_DIR", project)
-    patch.setattr(dbt_project, "_PARSED_DIR", project / "target" / "parsed")
 
 
 def as_seed(sets: Sequence[Rates]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from include.dbt_project import MANIFEST_PATH, build_manifest
+from include.dbt_project import build_manifest, manifest_path
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
 from scripts import data_dictionary
 from tests.support.documents import RUN_DOCUMENTS, anchors, blocks, code, documents, prose
@@ -39,7 +39,7 @@ class Recorded(dict[str, str]):
 
 def test_the_data_dictionary_is_what_the_manifest_says() -> None:
     build_manifest()
-    manifest = json.loads(MANIFEST_PATH.read_text(encoding="utf-8"))
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
 
     assert DOCUMENTS["docs/architecture/data_dictionary.md"] == data_dictionary.dictionary(manifest), (
         "run `make docs` and commit what it writes"
