@@ -146,34 +146,36 @@ def hold_turn(context: Any, _operator: Any = None) -> None:
 
     So one that is cleared by itself, without wait_for_turn, can't work on another run's delivery.
     """
-    _hold_turn(context["run_id"])
-
-
-def _hold_turn(run_id: str) -> None:
-    from airflow.sdk.exceptions import AirflowFailException
-
     from include import turns
 
-    try:
-        turns.hold(load_settings().landing_path, run_id)
-    except turns.NotItsTurn as error:
-        raise AirflowFailException(str(error)) from None
+    final_errors(turns.hold)(load_settings().landing_path, context["run_id"])
 
 
 def in_turn(function: Callable[..., T]) -> Callable[..., T]:
-    """Let a task run in its run's turn only, and fail at once, with one line, where trying again would not help."""
+    """Do for a task of ours what hold_turn() does for one of dbt."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> T:
+        hold_turn({"run_id": kwargs["dag_run"].run_id})
+        return function(*args, **kwargs)
+
+    return call
+
+
+def final_errors(function: Callable[..., T]) -> Callable[..., T]:
+    """Let a task fail at once, with one line, where trying it again would not help."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
         from airflow.sdk.exceptions import AirflowFailException
 
         from include.ingestion import IngestionError
+        from include.turns import NotItsTurn
         from include.warehouse import WarehouseError
 
-        _hold_turn(kwargs["dag_run"].run_id)
         try:
             return function(*args, **kwargs)
-        except IngestionError as error:
+        except (IngestionError, NotItsTurn) as error:
             raise AirflowFailException(str(error)) from None
         except WarehouseError as error:
             if error.may_pass:
@@ -184,6 +186,7 @@ def in_turn(function: Callable[..., T]) -> Callable[..., T]:
 
 
 @in_turn
+@final_errors
 def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
     """Land the delivery; return whether there is anything to do after that."""
     from include import pipeline
@@ -201,6 +204,7 @@ def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
 
 
 @in_turn
+@final_errors
 def export_csv(*, dag_run: Any) -> None:
     """Write both marts as CSV, not yet visible to readers."""
     from include import pipeline
@@ -209,6 +213,7 @@ def export_csv(*, dag_run: Any) -> None:
 
 
 @in_turn
+@final_errors
 def export_parquet(*, dag_run: Any) -> None:
     """Write both marts as Parquet, not yet visible to readers."""
     from include import pipeline
@@ -217,6 +222,7 @@ def export_parquet(*, dag_run: Any) -> None:
 
 
 @in_turn
+@final_errors
 def publish_tables(*, dag_run: Any) -> None:
     """Replace the tables that consumers of the warehouse read, each in one statement."""
     from include import pipeline
@@ -225,6 +231,7 @@ def publish_tables(*, dag_run: Any) -> None:
 
 
 @in_turn
+@final_errors
 def publish(*, dag_run: Any) -> None:
     """Show readers the new exports, all at once, and close the delivery: it is processed."""
     from include import pipeline
