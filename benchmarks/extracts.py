@@ -7,6 +7,8 @@ from pathlib import Path
 
 import duckdb
 
+from include.duckdb_paths import literal
+
 HEADERS = {"customers": "CustomerID,Name,HasLoan", "accounts": "AccountID,CustomerID,Balance,AccountType"}
 
 
@@ -33,7 +35,7 @@ def write_days(folder: Path, shape: Shape) -> list[Path]:
         with duckdb.connect() as connection:
             for name, lines in _lines(shape, second_day=number == 1).items():
                 connection.execute(
-                    f"copy (select '{HEADERS[name]}' as line union all {lines}) to '{day / name}.csv' "
+                    f"copy (select '{HEADERS[name]}' as line union all {lines}) to {literal(day / f'{name}.csv')} "
                     "(format csv, header false, delimiter E'\\x01', quote '', escape '')"
                 )
     return days

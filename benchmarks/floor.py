@@ -8,22 +8,25 @@ calculates the interest and exports both marts as CSV and Parquet. Records of th
 from __future__ import annotations
 
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import duckdb
 
+from include.duckdb_paths import read
+
 SQL = """
 copy (
     select day.*, coalesce(before.loaded_at, {at}) as loaded_at
-    from read_csv('{day}/customers.csv', all_varchar = true, header = true, ignore_errors = true) as day
+    from {customers} as day
     left join (select distinct * from customer_landing) as before
         on day.CustomerID is not distinct from before.CustomerID
         and day.Name is not distinct from before.Name and day.HasLoan is not distinct from before.HasLoan
-) to '{work}/customers.parquet';
+) to 'customers.parquet';
 copy (
-    from read_csv('{day}/accounts.csv', all_varchar = true, header = true, ignore_errors = true)
-) to '{work}/accounts.parquet';
-create or replace table customer_landing as from '{work}/customers.parquet';
+    from {accounts}
+) to 'accounts.parquet';
+create or replace table customer_landing as from 'customers.parquet';
 
 create or replace table customer_checked as
 select *,
@@ -54,7 +57,7 @@ from (
         case when regexp_full_match(trim(Balance, E' \\t\\r\\n'), '[+-]?[0-9]+([.][0-9]+)?')
             then try_cast(trim(Balance, E' \\t\\r\\n') as decimal(18, 2)) end as balance,
         lower(trim(AccountType, E' \\t\\r\\n')) as account_type
-    from '{work}/accounts.parquet'
+    from 'accounts.parquet'
 );
 create or replace table stg_customer as
 select customer_id, any_value(name) as name, any_value(has_loan) as has_loan, min(loaded_at) as loaded_at
@@ -111,10 +114,10 @@ join (
     from account_summary group by customer_id
 ) as s on c.customer_id = s.customer_id
 where c.valid_to is null;
-copy (from account_summary order by account_id) to '{work}/account_summary.csv' (header);
-copy (from account_summary order by account_id) to '{work}/account_summary.parquet' (compression zstd);
-copy (from customer_profile order by customer_id) to '{work}/customer_profile.csv' (header);
-copy (from customer_profile order by customer_id) to '{work}/customer_profile.parquet' (compression zstd);
+copy (from account_summary order by account_id) to 'account_summary.csv' (header);
+copy (from account_summary order by account_id) to 'account_summary.parquet' (compression zstd);
+copy (from customer_profile order by customer_id) to 'customer_profile.csv' (header);
+copy (from customer_profile order by customer_id) to 'customer_profile.parquet' (compression zstd);
 """
 
 TABLES = """
@@ -134,9 +137,11 @@ create table if not exists snap_account (
 def play(day: Path, work: Path, delivered_at: str) -> None:
     """Play one delivery; `work` holds the database and the files that it makes."""
     work.mkdir(parents=True, exist_ok=True)
-    with duckdb.connect(work / "floor.duckdb") as connection:
+    options = "all_varchar = true, header = true, ignore_errors = true"
+    customers, accounts = (read("csv", (day / name).resolve(), options) for name in ("customers.csv", "accounts.csv"))
+    with chdir(work), duckdb.connect("floor.duckdb") as connection:
         connection.execute(TABLES)
-        connection.execute(SQL.format(day=day, work=work, at=f"timestamp '{delivered_at}'"))
+        connection.execute(SQL.format(customers=customers, accounts=accounts, at=f"timestamp '{delivered_at}'"))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from include import duckdb_paths
 from include.csv_reader import BadExtract, read_csv
 from include.errors import PipelineError
 from include.files import Locked, lock, replacing, sha256
@@ -175,7 +176,7 @@ def find_extracts(input_path: Path, logical_date: datetime, *, dated_folder_only
     """
     dated = input_path / f"{logical_date.astimezone(UTC):%Y-%m-%d}"
     names = [f"{spec.name}.csv" for spec in FILES]
-    missing = [name for name in names if not (dated / name).exists()]
+    missing = [name for name in names if not _is_there(dated / name)]
     if missing and dated_folder_only:
         raise IngestionError(
             f"{dated} has no {' and no '.join(missing)}: a backfill takes each day's files from the day's own folder"
@@ -184,6 +185,15 @@ def find_extracts(input_path: Path, logical_date: datetime, *, dated_folder_only
         raise IngestionError(f"{dated} has no {missing[0]}: a day's folder has to hold {' and '.join(names)}")
     folder = input_path if missing else dated
     return {spec.name: folder / f"{spec.name}.csv" for spec in FILES}
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether a path leads anywhere; one that is too long, or in a closed folder, does not."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _fingerprint(path: Path) -> tuple[int, int, int]:
@@ -262,7 +272,7 @@ def _write_landing(
     text_of_malformed = "case when malformed_reason is not null then coalesce(raw_record, '') end as malformed_text"
     connection.execute(
         f"create view before as select distinct {columns}, {text_of_malformed}, loaded_at "
-        f"from read_parquet('{_quoted(before)}')"
+        f"from {duckdb_paths.read('parquet', before)}"
         if before
         else f"create view before as select {columns}, null as malformed_text, null as loaded_at from extract limit 0"
     )
@@ -275,11 +285,7 @@ def _write_landing(
                 coalesce(before.loaded_at, $delivered_at)::timestamptz as loaded_at
             from (select *, {text_of_malformed} from extract) as extract
             left join before on {same}
-        ) to '{_quoted(target)}' (format parquet)
+        ) to {duckdb_paths.literal(target)} (format parquet)
         """,
         {"delivered_at": delivered_at},
     )
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from include.errors import PipelineError
+from include.duckdb_paths import literal
+from include.errors import PipelineError, one_line
 from include.ingestion import ACCOUNTS, CUSTOMERS, FileSpec, ingest
 from include.ledger import Ledger, time_text
 from include.settings import Settings, load_settings
@@ -111,6 +112,7 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
     MigrationError, or another PipelineError, with nothing changed where the input is refused.
     """
     from include.pipeline import deliver
+    from include.preflight import check_paths
     from include.rebuild import rebuild
 
     if not old_database.is_file():
@@ -127,6 +129,7 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
         print(_plan(history, deliveries), flush=True)
         if dry_run:
             return
+        check_paths(settings)
         inputs = Path(scratch, "inputs")
         if begun == 0 and len(deliveries) > 1:
             _land(history, settings, inputs, deliveries[:-1])
@@ -152,7 +155,7 @@ def _old_history(path: Path, time_zone: str, scratch: Path) -> Iterator[duckdb.D
     with duckdb.connect(scratch) as connection:
         connection.execute("set TimeZone = 'UTC'")
         try:
-            connection.execute(f"attach '{_quoted(path)}' as old (read_only)")
+            connection.execute(f"attach {literal(path.absolute())} as old (type duckdb, read_only)")
         except duckdb.Error as error:
             raise MigrationError(f"{path} can't be opened as a DuckDB file: {error}") from error
         schema = _find_schema(connection, path)
@@ -436,7 +439,7 @@ def _write_extracts(history: duckdb.DuckDBPyConnection, folder: Path, time: date
                 from versions_{snapshot.name}
                 where {at} is null or (begins <= {at} and coalesce(ends > {at}, true))
                 order by number
-            ) to '{_quoted(folder / f"{snapshot.name}.csv")}' (format csv, header, force_quote *)
+            ) to {literal(folder / f"{snapshot.name}.csv")} (format csv, header, force_quote *)
         """)
 
 
@@ -558,17 +561,13 @@ def _row(connection: duckdb.DuckDBPyConnection, select: str) -> tuple[int, ...]:
     return row
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
     options = _parser().parse_args(arguments)
     try:
         migrate(load_settings(), options.database, time_zone=options.time_zone, dry_run=options.dry_run)
-    except PipelineError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (PipelineError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

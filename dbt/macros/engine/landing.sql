@@ -10,6 +10,14 @@
 {% endmacro %}
 
 
+{# A path of the landing as DuckDB's readers take it literally: they match patterns, and read `name=Bob` as a column
+   unless hive_partitioning is off. include/duckdb_paths.py does the same. #}
+{% macro duckdb__landed_file(path) -%}
+    '{{ (landing_path() ~ '/' ~ path)
+        | replace('[', '[[]') | replace('*', '[*]') | replace('?', '[?]') | replace("'", "''") }}'
+{%- endmacro %}
+
+
 {# A relation over a landed Parquet file, its times as timestamps in UTC. #}
 {% macro landing_relation(path) %}{{ return(adapter.dispatch('landing_relation')(path)) }}{% endmacro %}
 
@@ -19,7 +27,7 @@
             delivered_at at time zone 'UTC' as delivered_at,
             loaded_at at time zone 'UTC' as loaded_at
         )
-        from read_parquet('{{ landing_path() | replace("'", "''") }}/{{ path }}')
+        from read_parquet({{ duckdb__landed_file(path) }}, hive_partitioning = false)
     )
 {%- endmacro %}
 
@@ -33,8 +41,9 @@
 
 {% macro duckdb__ledger_relation() -%}
     read_json(
-        '{{ landing_path() | replace("'", "''") }}/ledger.jsonl',
+        {{ duckdb__landed_file('ledger.jsonl') }},
         format = 'newline_delimited',
+        hive_partitioning = false,
         columns = {
             delivered_at: 'varchar', state: 'varchar', customers_path: 'varchar', accounts_path: 'varchar',
             customers_rows: 'bigint', accounts_rows: 'bigint'
@@ -51,10 +60,9 @@
 {% macro assert_landed(path) %}{{ return(adapter.dispatch('assert_landed')(path)) }}{% endmacro %}
 
 {% macro duckdb__assert_landed(path) %}
-    {% set full_path = landing_path() ~ '/' ~ path %}
-    {% if run_query("select 1 from glob('" ~ full_path | replace("'", "''") ~ "')") | length == 0 %}
+    {% if run_query('select 1 from glob(' ~ duckdb__landed_file(path) ~ ')') | length == 0 %}
         {% do exceptions.raise_compiler_error(
-            'Nothing has been landed: ' ~ full_path ~ ' is missing. Land a delivery first, with `make run`, '
+            'Nothing has been landed: ' ~ landing_path() ~ '/' ~ path ~ ' is missing. Land a delivery first, with `make run`, '
             ~ 'or let LANDING_PATH name the folder of the landing.') %}
     {% endif %}
 {% endmacro %}

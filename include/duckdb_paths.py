@@ -1,0 +1,21 @@
+"""Paths in DuckDB's SQL, taken as they are, whatever characters they have.
+
+Left to themselves, DuckDB's readers take `*`, `?` and `[` for patterns and a folder `name=Bob` for a column `name`.
+dbt/macros/engine/landing.sql does the same for dbt.
+"""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+
+def literal(path: Path) -> str:
+    """Return a path as a literal for `copy ... to` and `attach`, which know no patterns."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def read(format_: str, path: Path, options: str = "") -> str:
+    """Return a call of read_csv, read_parquet, ... that reads this one file; `options` as in `header = true`."""
+    pattern = literal(Path(glob.escape(str(path))))
+    return f"read_{format_}({pattern}, hive_partitioning = false{', ' if options else ''}{options})"
