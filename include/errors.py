@@ -1,5 +1,13 @@
-"""What every error that the pipeline raises on purpose has in common."""
+"""What every error that the pipeline raises on purpose has in common, and how an error is told to people."""
 
 
 class PipelineError(Exception):
     """Something that a person has to mend; the message says what is wrong and what to do, and needs no traceback."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says in one line; of an operating system's error that is the path and the reason."""
+    if isinstance(error, OSError) and error.strerror:
+        path = error.filename2 or error.filename
+        return f"{path}: {error.strerror}" if path is not None else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

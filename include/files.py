@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -14,6 +15,9 @@ from pathlib import Path
 
 from include.errors import PipelineError
 
+_SAFE_RUN_ID = re.compile(r"(?!.*-[0-9a-f]{16}$)[a-z0-9_]([a-z0-9._-]{0,78}[a-z0-9_])?")
+"""What stays as it is: nothing that differs from another id in case alone, or looks like what run_key() makes."""
+
 
 class Locked(PipelineError):
     """Another process holds the lock; the message names the lock's file and the process."""
@@ -24,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to, then make it durable and rename it to `path`.
 
     When the body raises, `path` stays as it was. The folder is created if it is missing, and what a killed process left
-    there of an earlier try is removed.
+    there of an earlier try is removed. An OSError names `path` where it names no file by itself, as that of a full
+    disk does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -35,15 +40,25 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on disk."""
+    """Wait until a file's content, or a folder's list of names, is on disk.
+
+    File systems that can't sync a folder (CIFS, some FUSE) say so with EINVAL or ENOTSUP; they are let off.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise
     finally:
         os.close(descriptor)
 
@@ -58,7 +73,8 @@ def sha256(path: Path) -> str:
 def lock(path: Path, doing: str) -> Iterator[None]:
     """Hold an exclusive lock on a file for the length of the body; the kernel lets go of it if the process dies.
 
-    Raises Locked at once, saying who is `doing` what, if another process holds it.
+    Raises Locked at once, saying who is `doing` what, if another process holds it, and PipelineError where the file
+    system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -67,6 +83,10 @@ def lock(path: Path, doing: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise Locked(f"{path} is locked: {file.read().strip() or 'another process'}; wait for it to end") from None
+        except OSError as error:
+            raise PipelineError(
+                f"{path} can't be locked ({error.strerror}): expected a file system with locks (flock)"
+            ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} is {doing}\n")
         file.flush()
@@ -75,15 +95,25 @@ def lock(path: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder, without what a killed process has left in it, and remove it afterwards."""
+    """Give a folder, without what a killed process has left in it, and remove it afterwards.
+
+    What can't be removed, such as the `.nfs...` of a file that is still open on NFS, stays.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_key(run_id: str) -> str:
-    """Return a run id as a name for files: Airflow's contain colons and plus signs."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", run_id)
+    """Return a run id as a name for files, at most 80 characters long and another one for each run id.
+
+    Airflow's run ids have up to 250 characters, colons and plus signs among them. One that is no safe name, on a file
+    system that ignores case either, is shortened to what can be read of it, and a hash makes it unique.
+    """
+    if _SAFE_RUN_ID.fullmatch(run_id):
+        return run_id
+    readable = re.sub(r"[^A-Za-z0-9._-]", "_", run_id)[:60].lstrip(".")
+    return f"{readable}-{hashlib.sha256(run_id.encode()).hexdigest()[:16]}"
