@@ -12,11 +12,15 @@ from typing import Literal, TypeVar
 from dotenv import dotenv_values
 
 from include.errors import PipelineError
+from include.layers import LAYERS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 DatabaseType = Literal["duckdb", "databricks"]
 DBT_TARGETS: dict[DatabaseType, str] = {"duckdb": "dev", "databricks": "prod"}
+
+_TAKEN_DATABASE_NAMES = ("main", "temp", "system", "information_schema", *(f"main_{layer}" for layer in LAYERS))
+"""Names that DuckDB has for databases and schemas of its own, and those of the layers' schemas in dbt."""
 
 T = TypeVar("T")
 
@@ -156,7 +160,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         dbt_target=reader.read(
             "DBT_TARGET", target, _one_of(target, why=f" since DATABASE_TYPE is {database_type}"), target
         ),
-        duckdb_path=reader.path("DUCKDB_PATH", "data/duckdb/lc_pipeline.duckdb"),
+        duckdb_path=reader.path("DUCKDB_PATH", "data/duckdb/lc_pipeline.duckdb", _check_database),
         input_path=reader.path("INPUT_PATH", "data/inputs"),
         landing_path=reader.path("LANDING_PATH", "data/landing"),
         output_path=reader.path("OUTPUT_PATH", "data/outputs"),
@@ -220,14 +224,57 @@ class _Reader:
     def text(self, name: str) -> str:
         return self.environ.get(name, "").strip()
 
-    def path(self, name: str, default: str) -> Path:
-        return Path(os.path.normpath(PROJECT_ROOT / Path(self.text(name) or default).expanduser()))
+    def path(self, name: str, default: str, check: Callable[[Path], None] = lambda path: None) -> Path:
+        def convert(value: str) -> Path:
+            path = _path(value)
+            check(path)
+            return path
+
+        return self.read(name, default, convert, PROJECT_ROOT)
 
     def required(self, name: str) -> str:
         value = self.text(name)
         if not value:
             self.errors.append(f"{name} is missing: DATABASE_TYPE=databricks needs it")
         return value
+
+
+def _path(value: str) -> Path:
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"must begin with the home of a user who exists, but is {value!r}") from None
+    if "\0" in value or value.encode(errors="replace").decode() != value:
+        raise ValueError(f"must be a path in UTF-8 without NUL, but is {value!r}")
+    return Path(os.path.normpath(PROJECT_ROOT / path))
+
+
+def _check_database(path: Path) -> None:
+    """Raise ValueError where DuckDB or dbt can't work with such a file, or something else is in its place.
+
+    The magic bytes are read once for each process that reads the settings, before it connects: closing the file drops
+    every lock that the process has on it, DuckDB's too.
+    """
+    name = path.name.lstrip(".").split(".")[0]  # as DuckDB names the database
+    if name.lower() in _TAKEN_DATABASE_NAMES or set(name) & set("'\";"):
+        raise ValueError(
+            "must be a file whose name, up to its first dot, can name a database: without ' \" ; and none of "
+            f"{', '.join(_TAKEN_DATABASE_NAMES)}, but is {str(path)!r}"
+        )
+    if set(str(path)) & set("?#\\"):
+        raise ValueError(
+            f"must be a path without ? # \\, which DuckDB and dbt don't take literally, but is {str(path)!r}"
+        )
+    try:
+        if path.is_dir():
+            raise ValueError(f"must be a DuckDB file, but {path} is a folder")
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return  # not there yet; if it can't be read, the run that needs it says so
+    if start and start[8:12] != b"DUCK":
+        kind = "a SQLite" if start.startswith(b"SQLite format 3") else "another"
+        raise ValueError(f"must be a DuckDB file, but {path} is {kind} file")
 
 
 def _one_of(*allowed: T, why: str = "") -> Callable[[str], T]:
@@ -272,6 +319,10 @@ def _host(value: str) -> str:
 
 
 def _volume(value: str) -> str:
-    if not re.fullmatch(r"/Volumes(/[^/`'\"]+){3,}/?", value):
+    if not re.fullmatch(r"/Volumes(/[^/]+){3,}/?", value):
         raise ValueError(f"must be a folder of a volume, /Volumes/<catalog>/<schema>/<volume>, but is {value!r}")
+    if re.search(r"[`'\"*?\[\]{}\\=\x00-\x1f]|/\.\.?(/|$)", value):
+        raise ValueError(
+            f"must be a path that Spark takes literally, without quotes and * ? [ ] {{ }} \\ =, but is {value!r}"
+        )
     return value.rstrip("/")

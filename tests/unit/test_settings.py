@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from include.layers import LAYERS
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
 from tests.support.settings import DATABRICKS
 
@@ -137,6 +141,9 @@ def test_an_airflow_connection_that_lacks_something_is_an_error_that_names_it(mo
         ({**DATABRICKS, "DATABRICKS_HOST": "http://adb.example"}, "DATABRICKS_HOST must be reached by https"),
         ({**DATABRICKS, "DATABRICKS_HOST": "adb.example/sql"}, "DATABRICKS_HOST must be a workspace's host such as"),
         ({**DATABRICKS, "DATABRICKS_VOLUME": "/Volumes/lending"}, "DATABRICKS_VOLUME must be a folder of a volume"),
+        ({"INPUT_PATH": "~nobody-has-this-name/x"}, "INPUT_PATH must begin with the home of a user who exists"),
+        ({"LANDING_PATH": "a\udcffb"}, "LANDING_PATH must be a path in UTF-8 without NUL"),
+        ({"OUTPUT_PATH": "a\0b"}, "OUTPUT_PATH must be a path in UTF-8 without NUL"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_its_variable(variables: dict[str, str], message: str) -> None:
@@ -149,3 +156,42 @@ def test_all_wrong_variables_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as error:
         load_settings({"DATABASE_TYPE": "databricks", "MAX_ROW_DROP_PCT": "x"})
     assert str(error.value).count("\n") == 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["main.duckdb", "TEMP.db", "system.duckdb", "information_schema.x", ".main.duckdb", "lc'x.duckdb", 'lc"x', "lc;x"]
+    + [f"main_{layer}.duckdb" for layer in LAYERS],
+)
+def test_a_name_that_cannot_be_a_databases_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="DUCKDB_PATH must be a file whose name, up to its first dot, can name a"):
+        load_settings({"DUCKDB_PATH": f"/srv/{name}"})
+
+
+@pytest.mark.parametrize("path", ["a?b/lc.duckdb", "a#b/lc.duckdb", "a\\b/lc.duckdb", "lc?.duckdb"])
+def test_a_path_that_duckdb_or_dbt_would_take_for_another_is_refused(path: str) -> None:
+    with pytest.raises(SettingsError, match=r"DUCKDB_PATH must be a path without \? # \\, which DuckDB and dbt"):
+        load_settings({"DUCKDB_PATH": path})
+
+
+def test_what_is_no_duckdb_file_is_refused(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "sqlite.db")) as database:
+        database.execute("create table t (x)")
+    (tmp_path / "text.duckdb").write_text("something else altogether")
+    with duckdb.connect(tmp_path / "good.duckdb"):
+        pass
+
+    for name, found in {
+        "sqlite.db": "a SQLite file",
+        "text.duckdb": "another file",
+        ".": "a folder",
+    }.items():
+        with pytest.raises(SettingsError, match=rf"DUCKDB_PATH must be a DuckDB file, but {tmp_path}.* is {found}"):
+            load_settings({"DUCKDB_PATH": str(tmp_path / name)})
+    load_settings({"DUCKDB_PATH": str(tmp_path / "good.duckdb")})
+
+
+@pytest.mark.parametrize("folder", ["k=v", "a*", "a?", "a[b]", "a{b,c}", "a\\b", "a`b", "a'b", "..", "."])
+def test_a_volumes_folder_that_spark_would_not_take_literally_is_refused(folder: str) -> None:
+    with pytest.raises(SettingsError, match="DATABRICKS_VOLUME must be a path that Spark takes literally"):
+        load_settings({**DATABRICKS, "DATABRICKS_VOLUME": f"/Volumes/lending/lc/landing/{folder}"})
