@@ -7,7 +7,7 @@ import json
 import sys
 from datetime import UTC, datetime
 
-from include.errors import PipelineError
+from include.errors import PipelineError, one_line
 from include.settings import load_settings
 
 
@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
             accept_row_drop=options.accept_row_drop,
             discard_unfinished=options.discard_unfinished,
         )
-    except PipelineError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (PipelineError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     print(summary(json.loads(report.read_text(encoding="utf-8")), report, settings.output_path))
     return 0

@@ -13,12 +13,16 @@ import os
 import shutil
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from include.errors import PipelineError
+from include import duckdb_paths
+from include.errors import PipelineError, one_line
 from include.files import replacing, run_key, sha256, sync
 from include.ledger import time_text
 from include.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MARTS = {"account_summary": "account_id", "customer_profile": "customer_id"}
 """The exported tables and the column that each is ordered by."""
@@ -27,6 +31,7 @@ Format = Literal["csv", "parquet"]
 FORMATS: tuple[Format, ...] = ("csv", "parquet")
 FILES = tuple(f"{mart}.{format_}" for mart in MARTS for format_ in FORMATS)
 MANIFEST = "manifest.json"
+CURRENT = ".current"
 _COPY_OPTIONS = {
     "csv": "format csv, header, timestampformat '%Y-%m-%dT%H:%M:%S.%fZ'",
     "parquet": "format parquet, compression zstd",
@@ -41,25 +46,32 @@ def write_exports(warehouse: Warehouse, output_path: Path, format_: Format, *, r
     """Write both marts in one format, ordered by key, where readers don't see them yet.
 
     CSV: UTF-8, header, RFC 4180, LF, times as ISO 8601 in UTC, decimals with their places, true and false. Parquet: the
-    types of the models' contracts, times in UTC. Rows stream through; memory doesn't grow with the table.
+    types of the models' contracts, times in UTC. Rows stream through; memory doesn't grow with the table. Raises
+    WarehouseError, ExportError (e.g. when the disk is full) or OSError.
     """
     import duckdb
-    import pyarrow as pa
 
     for mart, key in MARTS.items():
         select = f"select * from {warehouse.relation('marts', mart)} order by {key}"
-        with (
-            warehouse.stream(select) as reader,
-            duckdb.connect() as writer,
-            replacing(_staging(output_path, run_id) / f"{mart}.{format_}") as temporary,
-        ):
-            times = [field.name for field in reader.schema if pa.types.is_timestamp(field.type)]
-            in_utc = ", ".join(f"{time}::timestamp at time zone 'UTC' as {time}" for time in times)
-            writer.execute("set TimeZone = 'UTC'")
-            writer.register("mart", reader)
-            writer.execute(
-                f"copy (select * replace ({in_utc}) from mart) to '{_quoted(temporary)}' ({_COPY_OPTIONS[format_]})"
-            )
+        path = _staging(output_path, run_id) / f"{mart}.{format_}"
+        with replacing(path) as temporary, warehouse.stream(select) as reader:
+            try:
+                _write(reader, temporary, format_)
+            except duckdb.Error as error:
+                raise ExportError(f"{path} can't be written: {one_line(error)}") from error
+
+
+def _write(reader: pa.RecordBatchReader, path: Path, format_: Format) -> None:
+    import duckdb
+    import pyarrow as pa
+
+    times = [field.name for field in reader.schema if pa.types.is_timestamp(field.type)]
+    in_utc = ", ".join(f"{time}::timestamp at time zone 'UTC' as {time}" for time in times)
+    target = f"{duckdb_paths.literal(path)} ({_COPY_OPTIONS[format_]})"
+    with duckdb.connect() as writer:
+        writer.execute("set TimeZone = 'UTC'")
+        writer.register("mart", reader)
+        writer.execute(f"copy (select * replace ({in_utc}) from mart) to {target}")
 
 
 def publish_exports(output_path: Path, *, run_id: str, delivered_at: datetime) -> Path:
@@ -74,16 +86,16 @@ def publish_exports(output_path: Path, *, run_id: str, delivered_at: datetime) -
         manifest = _manifest(staging, run_id, delivered_at)
         with replacing(staging / MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n")
-        number = max((int(path.name) for path in versions.iterdir()), default=0) + 1
+        number = max((int(path.name) for path in _versions(versions)), default=0) + 1
         version = versions / f"{number:06d}"
         staging.rename(version)
         sync(versions)
     else:
         version = _version_of(run_id, versions)
-    _link(output_path / ".current", version.relative_to(output_path))
+    _link(output_path / CURRENT, version.relative_to(output_path))
     for name in (*FILES, MANIFEST):
-        _link(output_path / name, Path(".current", name))
-    for old in (output_path / ".staging", *sorted(versions.iterdir())[:-2]):
+        _link(output_path / name, Path(CURRENT, name))
+    for old in (output_path / ".staging", *_versions(versions)[:-2]):
         shutil.rmtree(old, ignore_errors=True)
     return output_path / MANIFEST
 
@@ -110,14 +122,19 @@ def _manifest(folder: Path, run_id: str, delivered_at: datetime) -> dict[str, An
 def _count_rows(path: Path) -> int:
     import duckdb
 
-    options = "" if path.suffix == ".parquet" else ", header = true, all_varchar = true, delim = ',', quote = '\"'"
+    options = "" if path.suffix == ".parquet" else "header = true, all_varchar = true, delim = ',', quote = '\"'"
     with duckdb.connect() as connection:
-        row = connection.execute(f"select count(*) from read_{path.suffix[1:]}('{_quoted(path)}'{options})").fetchone()
+        row = connection.execute(f"select count(*) from {duckdb_paths.read(path.suffix[1:], path, options)}").fetchone()
     return int(row[0]) if row else 0
 
 
+def _versions(folder: Path) -> list[Path]:
+    """Return the versions, oldest first, without what a file system or a file manager has put beside them."""
+    return sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+
+
 def _version_of(run_id: str, versions: Path) -> Path:
-    for version in sorted(versions.iterdir(), reverse=True):
+    for version in reversed(_versions(versions)):
         if json.loads((version / MANIFEST).read_text())["run_id"] == run_id:
             return version
     raise ExportError(f"run {run_id} has not written any exports: export, then publish")
@@ -136,7 +153,3 @@ def _link(name: Path, target: Path) -> None:
     temporary.symlink_to(target)
     temporary.replace(name)
     sync(name.parent)
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from include import dbt_project
-from include.errors import PipelineError
+from include.errors import PipelineError, one_line
 from include.exports import FORMATS, Format, publish_exports, write_exports
 from include.files import replacing
 from include.ingestion import Ingestion, IngestionError, UnfinishedDelivery, ingest
 from include.ledger import Delivery, Ledger, time_text
+from include.preflight import check_paths
 from include.settings import Settings
 from include.turns import alone
 from include.warehouse import Warehouse, open_warehouse
@@ -47,10 +48,12 @@ def deliver(
     """Run one delivery end to end in this process; return the path of its quality report, written whatever happens.
 
     `logical_date` is aware. dbt's manifest is built first if the dbt project has changed or it is missing: the report
-    reads it. Raises IngestionError, DeliveryFailed, WarehouseError, ExportError, DbtFailed, or what turns.alone() raises
-    where another run is at work.
+    reads it. Raises IngestionError, DeliveryFailed, WarehouseError, ExportError, DbtFailed, UnusablePath, OSError, or
+    what turns.alone() raises where another run is at work.
     """
+    check_paths(settings, "DATA_QUALITY_REPORT_PATH", "LANDING_PATH")
     dbt_project.build_manifest()
+    failure: str | None = None
     with alone(settings.landing_path, f"running a delivery (run {run_id})"):
         try:
             ingestion = ingest_delivery(
@@ -63,8 +66,11 @@ def deliver(
             )
             if full_refresh or ingestion.outcome != "unchanged":
                 _process(settings, run_id=run_id, full_refresh=full_refresh)
+        except Exception as error:
+            failure = one_line(error)
+            raise
         finally:
-            report = write_report(settings, run_id=run_id)
+            report = write_report(settings, run_id=run_id, failure=failure)
     return report
 
 
@@ -83,12 +89,15 @@ def ingest_delivery(
     An unfinished one of before is finished first or, with `discard_unfinished`, given up once the new files are
     accepted: the tables return to what they were before it.
 
-    Raises what ingest() raises and, where the tables and the landing don't belong together, IngestionError.
+    Raises what ingest() raises; where the tables and the landing don't belong together, IngestionError; where a path
+    can't be written to, UnusablePath.
     """
+    check_paths(settings, "DATA_QUALITY_REPORT_PATH")  # without it nothing could be noted
     outcome: str = "refused"
     delivered_at: datetime | None = None
     message: str | None = None
     try:
+        check_paths(settings)
         warehouse = open_warehouse(settings, run_id=run_id)
         warehouse.check_session()
         _check_history(settings, warehouse)
@@ -125,7 +134,7 @@ def ingest_delivery(
         warehouse.receive(settings.landing_path, ingestion.delivery)
         return ingestion
     except Exception as error:
-        message = str(error)
+        message = one_line(error)
         raise
     finally:
         _note_ingestion(settings, run_id, outcome, message, logical_date, delivered_at, full_refresh)
@@ -173,11 +182,15 @@ def publish(settings: Settings, *, run_id: str) -> None:
     open_warehouse(settings, run_id=run_id).discard_checkpoint()
 
 
-def write_report(settings: Settings, *, run_id: str) -> Path:
-    """Write the run's quality report, whatever happened; return its path."""
+def write_report(settings: Settings, *, run_id: str, failure: str | None = None) -> Path:
+    """Write the run's quality report, whatever happened; return its path. `failure` says why the run failed, if it did.
+
+    Raises UnusablePath where DATA_QUALITY_REPORT_PATH can't be written to.
+    """
     from include.quality.build import write_report as write
 
-    return write(settings, run_id=run_id, warehouse=open_warehouse(settings, run_id=run_id))
+    check_paths(settings, "DATA_QUALITY_REPORT_PATH")
+    return write(settings, run_id=run_id, warehouse=open_warehouse(settings, run_id=run_id), failure=failure)
 
 
 def _process(settings: Settings, *, run_id: str, full_refresh: bool = False) -> None:
@@ -194,18 +207,22 @@ def _finish(settings: Settings) -> None:
     if unfinished is None:
         return
     run_id = f"{unfinished.run_id}__finished"
+    failure: str | None = None
     _note_ingestion(
         settings, run_id, "resumed", None, unfinished.logical_date, unfinished.delivered_at, full_refresh=False
     )
     try:
         open_warehouse(settings, run_id=run_id).receive(settings.landing_path, unfinished)
         _process(settings, run_id=run_id)
-    except DeliveryFailed as error:
+    except Exception as error:
+        failure = one_line(error)
+        if not isinstance(error, DeliveryFailed):
+            raise
         raise DeliveryFailed(
             f"the delivery of {time_text(unfinished.logical_date)} has to be finished first, and failed again: {error}"
         ) from error
     finally:
-        write_report(settings, run_id=run_id)
+        write_report(settings, run_id=run_id, failure=failure)
 
 
 def _check_history(settings: Settings, warehouse: Warehouse) -> None:

@@ -7,10 +7,12 @@ the old one's place. So the history moves from one engine to another, too.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
-from include.errors import PipelineError
+from include.errors import PipelineError, one_line
 from include.ledger import FILE_NAMES, Ledger, time_text
 from include.settings import Settings, load_settings
 from include.warehouse import open_warehouse
@@ -24,8 +26,10 @@ def rebuild(settings: Settings) -> int:
     """
     from include.files import scratch_folder
     from include.pipeline import build
+    from include.preflight import check_paths
     from include.turns import alone
 
+    check_paths(settings, "LANDING_PATH", "DUCKDB_PATH")
     ledger = Ledger.load(settings.landing_path)
     if not ledger.processed:
         raise PipelineError(f"{ledger.path} has no processed delivery: there is nothing to rebuild from")
@@ -35,7 +39,7 @@ def rebuild(settings: Settings) -> int:
         scratch_folder(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as beside_database,
     ):
         for name in FILE_NAMES:
-            (scratch / name).symlink_to(settings.landing_path / name)
+            _show(settings.landing_path / name, scratch / name)
         rebuilt = replace(
             settings,
             landing_path=scratch,
@@ -64,13 +68,21 @@ def rebuild(settings: Settings) -> int:
     return len(played.entries)
 
 
+def _show(folder: Path, name: Path) -> None:
+    """Let `name` lead to a folder; where the file system has no symbolic links it is a copy."""
+    try:
+        name.symlink_to(folder)
+    except OSError:
+        shutil.copytree(folder, name)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
     argparse.ArgumentParser(prog="python -m include.rebuild", description=__doc__).parse_args(arguments)
     try:
         count = rebuild(load_settings())
-    except PipelineError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (PipelineError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     print(f"rebuilt from {count} deliveries")
     return 0

@@ -70,6 +70,33 @@ def delivery_time(dag_run: Any) -> datetime:
     return time
 
 
+def final_errors(function: Callable[..., T]) -> Callable[..., T]:
+    """Let a task fail at once, with one line, where trying it again would not help."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> T:
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from include.errors import PipelineError, one_line
+        from include.ingestion import IngestionError
+        from include.preflight import UnusablePath
+        from include.warehouse import WarehouseError
+
+        try:
+            return function(*args, **kwargs)
+        except (IngestionError, UnusablePath) as error:
+            raise AirflowFailException(str(error)) from None
+        except OSError as error:  # a disk that is full, or a mount that is gone, may be there again
+            raise PipelineError(one_line(error)) from None
+        except WarehouseError as error:
+            if error.may_pass:
+                raise
+            raise AirflowFailException(str(error)) from error
+
+    return call
+
+
+@final_errors
 def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
     """Return True if it is the run's turn, which it then has; else log which run it waits for.
 
@@ -79,8 +106,11 @@ def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
     """
     from include import turns
     from include.files import Locked
+    from include.preflight import check_paths
 
-    landing = load_settings().landing_path
+    settings = load_settings()
+    check_paths(settings, "LANDING_PATH")
+    landing = settings.landing_path
     turns.release(landing, dag_run.run_id)  # taken by a try that was killed, or before the run was cleared
     try:
         with turns.deciding(landing, dag_run.run_id) as held:
@@ -161,24 +191,13 @@ def _hold_turn(run_id: str) -> None:
 
 
 def in_turn(function: Callable[..., T]) -> Callable[..., T]:
-    """Let a task run in its run's turn only, and fail at once, with one line, where trying again would not help."""
+    """Let a task run in its run's turn only, with final_errors()."""
 
+    @final_errors
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
-        from airflow.sdk.exceptions import AirflowFailException
-
-        from include.ingestion import IngestionError
-        from include.warehouse import WarehouseError
-
         _hold_turn(kwargs["dag_run"].run_id)
-        try:
-            return function(*args, **kwargs)
-        except IngestionError as error:
-            raise AirflowFailException(str(error)) from None
-        except WarehouseError as error:
-            if error.may_pass:
-                raise
-            raise AirflowFailException(str(error)) from error
+        return function(*args, **kwargs)
 
     return call
 
@@ -232,6 +251,7 @@ def publish(*, dag_run: Any) -> None:
     pipeline.publish(load_settings(), run_id=dag_run.run_id)
 
 
+@final_errors
 def quality_report(*, dag_run: Any, ti: Any) -> None:
     """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed."""
     from airflow.sdk.exceptions import AirflowFailException
@@ -239,9 +259,10 @@ def quality_report(*, dag_run: Any, ti: Any) -> None:
     from include import pipeline, turns
 
     settings = load_settings()
-    pipeline.write_report(settings, run_id=dag_run.run_id)
-    turns.release(settings.landing_path, dag_run.run_id)
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
-    if failed:
-        raise AirflowFailException(f"the run has failed tasks: {', '.join(failed)}")
+    failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
+    pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
+    turns.release(settings.landing_path, dag_run.run_id)
+    if failure:
+        raise AirflowFailException(failure)

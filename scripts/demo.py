@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from include.errors import PipelineError
+from include.errors import PipelineError, one_line
 from include.pipeline import deliver
 from include.quality.summary import summary
 from include.settings import PROJECT_ROOT, Settings, load_settings
@@ -45,8 +45,8 @@ def main() -> int:
                 _print_changes(before, after)
             before = after
         _print_histories(settings)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (PipelineError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     print(f"\nTables, exports and reports of the three days are in {SCRATCH.relative_to(PROJECT_ROOT)}.")
     return 0

@@ -29,11 +29,11 @@ Report = dict[str, Any]
 T = TypeVar("T")
 
 
-def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse) -> Path:
+def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failure: str | None = None) -> Path:
     """Write the report of a run as JSON that meets quality_report.schema.json; return its path.
 
-    What can't be told, since the delivery was refused or the warehouse is held by somebody, is null, and `problems`
-    says why.
+    `failure` says why the run failed, where its delivery was taken and it failed later. What can't be told, since the
+    delivery was refused or the warehouse is held by somebody, is null, and `problems` says why.
     """
     artifacts = artifacts_dir(settings, run_id)
     note = _read_json(artifacts / "ingestion.json") or {
@@ -44,6 +44,7 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse) -> Pa
         "delivered_at": None,
         "full_refresh": False,
     }
+    note["error"] = note["error"] or failure
     generated_at = datetime.now(UTC)
     nodes = load_results(MANIFEST_PATH, artifacts)
     tests = [node for node in nodes if node.kind == "test"]
@@ -188,7 +189,7 @@ def _verdict(report: Report) -> str:
     counts = report["totals"].values()
     to_be_processed = report["run"]["outcome"] in ("landed", "resumed")
     if (
-        report["run"]["outcome"] == "refused"
+        report["run"]["error"]
         or any(count["fail"] or count["error"] or count["skipped"] for count in counts)
         or (to_be_processed and any(count["not_run"] for count in counts))
         or not all(file["balanced"] for file in report["reconciliation"] or [])
@@ -242,7 +243,7 @@ def _trend_entry(report: Report) -> Report:
 def _earlier_reports(folder: Path, run_id: str) -> list[Report]:
     """Return the last reports of other runs, oldest first."""
     paths = sorted(folder.glob("quality_report_*.json"), key=lambda path: path.stat().st_mtime_ns)[-TREND_RUNS:]
-    reports = [report for report in map(_read_json, paths) if report and report["schema_version"] == SCHEMA_VERSION]
+    reports = [report for report in map(_read_json, paths) if report and report.get("schema_version") == SCHEMA_VERSION]
     return sorted(
         (report for report in reports if report["run"]["run_id"] != run_id),
         key=lambda report: str(report["run"]["generated_at"]),
@@ -259,4 +260,4 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content
+    return content if isinstance(content, dict) else None

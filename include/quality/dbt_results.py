@@ -58,7 +58,7 @@ def count_statuses(nodes: Iterable[NodeResult]) -> dict[str, int]:
 
 def _latest_results(artifacts: Path) -> dict[str, dict[str, Any]]:
     latest: dict[str, tuple[str, dict[str, Any]]] = {}
-    for path in artifacts.glob("*.run_results.json"):
+    for path in artifacts.glob("[!.]*.run_results.json"):  # macOS puts ._<name> beside a file on SMB
         run_results = json.loads(path.read_text(encoding="utf-8"))
         generated_at = run_results["metadata"]["generated_at"]
         for result in run_results["results"]:

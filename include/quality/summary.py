@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from include.errors import PipelineError
+from include.errors import PipelineError, one_line
 from include.quality.build import newest_report
 from include.settings import load_settings
 
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise PipelineError(f"{settings.data_quality_report_path} has no report yet: `make run` makes one")
         print(summary(json.loads(path.read_text(encoding="utf-8")), path, settings.output_path))
     except (PipelineError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -45,7 +46,12 @@ class DuckDBWarehouse:
     @contextmanager
     def stream(self, sql: str) -> Iterator[pa.RecordBatchReader]:
         with self._connection(read_only=True) as connection:
-            yield connection.sql(sql).to_arrow_reader(BATCH_ROWS)
+            reader = connection.sql(sql).to_arrow_reader(BATCH_ROWS)
+            try:
+                yield reader
+            finally:
+                # An exception keeps the reader, the reader the database, and to connect to it would wait for that.
+                reader.close()
 
     def check_session(self) -> None:
         """Nothing to check: each connection is set to UTC, and no server can say otherwise."""
@@ -135,8 +141,18 @@ class DuckDBWarehouse:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy in a process of its own: closing a file drops every lock that this process has on it, DuckDB's too."""
-    subprocess.run(
-        [sys.executable, "-I", "-S", "-c", "import shutil, sys; shutil.copyfile(*sys.argv[1:])", source, target],
-        check=True,
-    )
+    """Copy in a process of its own: closing a file drops every lock that this process has on it, DuckDB's too.
+
+    Raises OSError as shutil.copyfile does.
+    """
+    script = """
+import shutil, sys
+try:
+    shutil.copyfile(*sys.argv[1:])
+except OSError as error:
+    sys.exit(error.errno)
+"""
+    ended = subprocess.run([sys.executable, "-I", "-S", "-c", script, source, target], check=False)
+    if ended.returncode > 0:
+        raise OSError(ended.returncode, os.strerror(ended.returncode), str(target))
+    ended.check_returncode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import duckdb
@@ -13,6 +14,7 @@ from include import exports
 from include.exports import FILES, FORMATS, ExportError, publish_exports, write_exports
 from include.warehouse.duckdb import DuckDBWarehouse
 from tests.support.deliveries import day
+from tests.support.mounts import mounted
 
 
 @pytest.fixture
@@ -138,3 +140,57 @@ def test_a_file_that_stands_where_a_link_belongs_is_replaced(warehouse: DuckDBWa
     publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
 
     assert (tmp_path / "out" / "account_summary.csv").read_text().startswith("account_id,")
+
+
+def test_stray_files_beside_the_versions_are_no_versions(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    versions = output / ".versions"
+    versions.mkdir(parents=True)
+    for name in (".DS_Store", ".nfs0001", "Thumbs.db"):
+        (versions / name).touch()
+    (versions / "@eaDir").mkdir()
+
+    for run_id in ("one", "two", "three", "three"):
+        if run_id != "three" or not (versions / "000003").exists():
+            write_all(warehouse, output, run_id)
+        publish_exports(output, run_id=run_id, delivered_at=day(5))
+        assert json.loads((output / "manifest.json").read_text())["run_id"] == run_id
+
+    assert sorted(path.name for path in versions.iterdir()) == [
+        ".DS_Store", ".nfs0001", "000002", "000003", "@eaDir", "Thumbs.db",
+    ]  # fmt: skip
+
+
+def test_versions_are_counted_past_their_six_digits(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    for version in ("999998", "999999"):
+        (tmp_path / "out" / ".versions" / version).mkdir(parents=True)
+    for run_id in ("one", "two"):
+        write_all(warehouse, tmp_path / "out", run_id)
+        publish_exports(tmp_path / "out", run_id=run_id, delivered_at=day(5))
+
+    assert sorted(path.name for path in (tmp_path / "out" / ".versions").iterdir()) == ["1000000", "1000001"]
+
+
+def test_exports_are_written_and_counted_where_the_path_means_something_to_a_reader(
+    warehouse: DuckDBWarehouse, tmp_path: Path
+) -> None:
+    for folder in ("axb", "a[x]b*", "customer_id=7"):
+        write_all(warehouse, tmp_path / folder, "one")
+        publish_exports(tmp_path / folder, run_id="one", delivered_at=day(5))
+        files = json.loads((tmp_path / folder / "manifest.json").read_text())["files"]
+        assert {name: file["rows"] for name, file in files.items()} == {
+            "account_summary.csv": 2, "account_summary.parquet": 2,
+            "customer_profile.csv": 12, "customer_profile.parquet": 12,
+        }  # fmt: skip
+
+
+def test_a_disk_that_fills_up_is_an_error_that_names_the_file(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("insert into main_marts.customer_profile select 100 + range, range::varchar, true, "
+                           "timestamp '2026-01-05' from range(50000)")  # fmt: skip
+    with mounted(tmp_path / "out", "size=64k") as output, pytest.raises(ExportError) as error:
+        write_exports(warehouse, output, "csv", run_id="one")
+
+    assert re.fullmatch(
+        rf"{output}/\.staging/one/customer_profile\.csv can't be written: .*No space left on device.*", str(error.value)
+    )

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from include.errors import one_line
 from include.settings import load_settings
 from include.warehouse import WarehouseBusy, WarehouseError, open_warehouse
 from include.warehouse.duckdb import DuckDBWarehouse
+from tests.support.mounts import mounted
 from tests.support.processes import held_by_another_process
 
 
@@ -124,3 +128,57 @@ def test_names_are_those_of_the_layers(path: Path) -> None:
     assert warehouse.relation("marts", "account_summary") == "main_marts.account_summary"
     with pytest.raises(ValueError, match="gold"):
         warehouse.relation("gold", "account_summary")
+
+
+FAILURES = {
+    "of who reads the stream": """
+with warehouse.stream("select x from t") as reader:
+    reader.read_next_batch()
+    raise OSError("the disk is full")
+""",
+    "before anything is read": """
+with warehouse.stream("select x from t") as reader:
+    raise OSError("the folder is missing")
+""",
+    "of the stream itself": """
+with warehouse.stream("select case when x > 400000 then error('broken') else x end from t") as reader:
+    reader.read_all()
+""",
+    "of a query": """
+warehouse.query("select case when x > 400000 then error('broken') else x end from t")
+""",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_an_error_that_is_kept_does_not_keep_the_database(path: Path, failure: str) -> None:
+    execute(path, "create table t as select range as x from range(500000)")
+    script = f"""
+from pathlib import Path
+from include.warehouse.duckdb import DuckDBWarehouse
+
+warehouse = DuckDBWarehouse(Path({str(path)!r}))
+try:
+{textwrap.indent(FAILURES[failure], "    ")}
+except Exception as error:
+    kept = error
+with warehouse.held():
+    print(type(kept).__name__)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+
+    assert ended.stdout.strip() in ("OSError", "StatementRejected")
+
+
+def test_a_checkpoint_on_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    with mounted(tmp_path / "full", "size=1M") as folder:
+        execute(folder / "test.duckdb", "create table t as select range as x from range(50000)")
+        with contextlib.suppress(OSError), (folder / "all there is").open("wb") as file:
+            while True:
+                file.write(b"x" * 4096)
+                file.flush()
+        with pytest.raises(OSError, match="No space left") as error:
+            DuckDBWarehouse(folder / "test.duckdb").checkpoint()
+
+    assert one_line(error.value).startswith(f"{folder}/.test.duckdb.checkpoint.")
+    assert one_line(error.value).endswith("No space left on device")
