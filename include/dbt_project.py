@@ -35,7 +35,7 @@ PROFILE = "lc_pipeline"
 MANIFEST_PATH = DBT_DIR / "target" / "manifest.json"
 _DIGEST_PATH = DBT_DIR / "target" / "manifest.sha256"
 _PARSED_DIR = DBT_DIR / "target" / "parsed"
-_NOT_SOURCES = {"target", "logs", "dbt_packages", "__pycache__"}
+_NOT_SOURCES = {"target", "logs", "dbt_packages", "__pycache__", "@eaDir"}
 
 
 class StaleManifest(PipelineError):

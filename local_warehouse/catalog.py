@@ -114,7 +114,7 @@ class Catalog:
         """Remove the folders that no table leads to: statements that a crash cut off have left them."""
         kept = {relation.location for _, relation in self.relations()}
         for folder in (self.folder / "tables").glob("*"):
-            if folder.name not in kept:
+            if folder.name not in kept and folder.is_dir():
                 shutil.rmtree(folder)
 
     # --- catalogs and schemas ----------------------------------------------------------------------------------------
