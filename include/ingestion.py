@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from include import duckdb_paths
 from include.csv_reader import BadExtract, read_csv
-from include.errors import PipelineError
+from include.errors import PipelineError, one_line
 from include.files import Locked, lock, replacing, sha256
 from include.keys import KeyType, compare_keys
 from include.ledger import Delivery, FileRecord, Ledger, time_text
@@ -235,10 +235,18 @@ class _Extract:
             )
 
     def land(self, landing_path: Path, delivered_at: datetime) -> FileRecord:
-        """Write the records into the landing, not yet entered in the ledger."""
+        """Write the records into the landing, not yet entered in the ledger.
+
+        Raises IngestionError where that can't be done, e.g. on a full disk.
+        """
+        import duckdb
+
         landed = f"{self.spec.name}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
         with self._connection() as connection, replacing(landing_path / landed) as temporary:
-            _write_landing(connection, self.spec, temporary, delivered_at, self.before)
+            try:
+                _write_landing(connection, self.spec, temporary, delivered_at, self.before)
+            except duckdb.Error as error:
+                raise IngestionError(f"{landing_path / landed} can't be written: {one_line(error)}") from error
         return FileRecord(landed, self.digest, self.size, self.records.num_rows, self.keys.distinct)
 
     @contextmanager

@@ -258,8 +258,8 @@ def _check_database(path: Path) -> None:
     name = path.name.lstrip(".").split(".")[0]  # as DuckDB names the database
     if name.lower() in _TAKEN_DATABASE_NAMES or set(name) & set("'\";"):
         raise ValueError(
-            "must be a file whose name, up to its first dot, can name a database: without ' \" ; and none of "
-            f"{', '.join(_TAKEN_DATABASE_NAMES)}, but is {str(path)!r}"
+            "must be a file whose name can name a database (without quotes and ;, and not main, temp, system, "
+            f"information_schema or main_<layer>), but is {str(path)!r}"
         )
     if set(str(path)) & set("?#\\"):
         raise ValueError(

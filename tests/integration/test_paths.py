@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -121,18 +122,18 @@ def test_exports_that_cannot_be_written_refuse_the_delivery_in_one_line_and_a_re
     assert list(settings.landing_path.rglob("*.parquet")) == []
 
 
-def test_a_disk_that_fills_up_with_exports_ends_the_run_in_one_line_and_a_report(tmp_path: Path) -> None:
+LARGE = [f"{sha256(str(n).encode()).hexdigest()},1,{n}.00,savings" for n in range(1, 3001)]
+
+
+def test_a_disk_that_fills_up_with_exports_fails_the_run_and_its_report(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    numbers = range(1, 2001)
-    write_extracts(settings.input_path, CUSTOMERS, [f"account {n},1,{n}.00,savings" for n in numbers])
+    write_extracts(settings.input_path, CUSTOMERS, LARGE)
 
     with mounted(settings.output_path, "size=64k") as outputs:
         status, error = delivered(settings)
 
         assert status == 1
-        assert error.count("\n") == 1
         assert error.startswith(f"error: {outputs}/.staging/")
-        assert "No space left on device" in error
         report = newest_report(settings)
         assert (report["verdict"], report["run"]["outcome"]) == ("fail", "landed")
         assert report["run"]["error"] == error.removeprefix("error: ").strip()
@@ -141,6 +142,25 @@ def test_a_disk_that_fills_up_with_exports_ends_the_run_in_one_line_and_a_report
     write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
     deliver(settings, logical_date=day(5), run_id="when there is room again", accept_row_drop=True)
     assert newest_report(settings)["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("folder", "size"), [("landing", "64k"), ("duckdb", "1M"), ("outputs", "64k"), ("quality_reports", "64k")]
+)
+def test_a_disk_that_fills_up_ends_the_run_in_one_line_with_the_path_and_the_reason(
+    tmp_path: Path, folder: str, size: str
+) -> None:
+    settings = settings_in(tmp_path)
+    write_extracts(settings.input_path, CUSTOMERS, LARGE)
+
+    with mounted(tmp_path / folder, f"size={size}") as full:
+        status, error = delivered(settings)
+
+    assert status == 1
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert str(full) in error
+    assert "No space left on device" in error
 
 
 @pytest.mark.parametrize("variable", ["LANDING_PATH", "DATA_QUALITY_REPORT_PATH", "DUCKDB_PATH", "OUTPUT_PATH"])
