@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from include import duckdb_paths
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -54,7 +56,7 @@ def compare_keys(extract: pa.Table, before: Path | None, column: str, key_type: 
     with duckdb.connect() as connection:
         connection.register("extract", extract)
         if before:
-            connection.read_parquet(str(before)).create_view("before")
+            connection.execute(f"create view before as from {duckdb_paths.read('parquet', before)}")
         else:
             connection.execute("create view before as select * from extract limit 0")
         [(distinct, distinct_before, missing, examples)] = connection.execute(f"""
