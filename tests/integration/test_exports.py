@@ -198,3 +198,14 @@ def test_a_disk_that_fills_up_is_an_error_that_names_the_file(warehouse: DuckDBW
     assert re.fullmatch(
         rf"{output}/\.staging/one/customer_profile\.csv can't be written: .*No space left on device.*", str(error.value)
     )
+
+
+def test_text_that_a_spreadsheet_takes_for_a_formula_is_exported_as_it_is(
+    warehouse: DuckDBWarehouse, tmp_path: Path
+) -> None:
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("update main_marts.customer_profile set customer_name = '=1+1' where customer_id = 1")
+    write_all(warehouse, tmp_path / "out", "one")
+    publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
+
+    assert "\n1,=1+1,true," in (tmp_path / "out" / "customer_profile.csv").read_text()
