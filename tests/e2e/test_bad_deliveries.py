@@ -89,3 +89,17 @@ def test_the_run_of_a_bad_delivery_is_red_and_reported(refusals: Refusals, case:
 
 def test_bad_deliveries_change_nothing(refusals: Refusals) -> None:
     assert refusals.after == refusals.before
+
+
+def test_a_dag_run_whose_exports_cannot_be_written_is_red_and_reported(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path / "live")
+    write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
+    settings.output_path.touch()
+
+    run = AirflowHome(tmp_path / "airflow", settings).run_dag(day(5))
+
+    assert sorted(task for task, state in run.states.items() if state == "failed") == ["ingest", "quality_report"]
+    (path,) = settings.data_quality_report_path.glob("quality_report_*.json")
+    report = json.loads(path.read_text())
+    assert report["run"]["error"] == f"OUTPUT_PATH can't be written to: {settings.output_path}: Not a directory"
+    assert report["verdict"] == "fail"

@@ -21,7 +21,7 @@ from include.settings import PROJECT_ROOT, Settings
 from tests.support.deliveries import day, write_extracts
 from tests.support.mounts import mounted
 from tests.support.settings import environment_of, settings_in
-from tests.support.tables import read_tables
+from tests.support.tables import read_table, read_tables
 from tests.support.two_days import play
 
 pytestmark = pytest.mark.slow
@@ -70,6 +70,7 @@ def test_a_bare_dbt_build_reads_the_landing_literally_too(tmp_path: Path) -> Non
     )
 
     assert read_tables(settings) == before
+    assert [row[1] for row in read_table(settings, "stg_customer")] == ["customer_name", "ada", "bo", "cy"]
 
 
 def test_a_history_is_rebuilt_without_symbolic_links(
