@@ -141,6 +141,17 @@ def load_manifest(settings: Settings) -> Manifest:
     return manifest
 
 
+def current_manifest(settings: Settings) -> Path:
+    """Return the path of manifest.json as the current sources give it, parsing only what was never parsed before.
+
+    Unlike manifest_path(), from which the DAG is rendered, it can't be missing or stale. Raises DbtFailed.
+    """
+    parsed = _parsed_path(settings)
+    if not parsed.exists():
+        _parse(settings)
+    return parsed.with_suffix(".json")
+
+
 def _parsed_path(settings: Settings) -> Path:
     """Where the parse of the current sources for this target, and for the settings that it reads, is kept."""
     databricks = settings.databricks

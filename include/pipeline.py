@@ -47,12 +47,12 @@ def deliver(
 ) -> Path:
     """Run one delivery end to end in this process; return the path of its quality report, written whatever happens.
 
-    `logical_date` is aware. dbt's manifest is built first if the dbt project has changed or it is missing: the report
-    reads it. Raises IngestionError, DeliveryFailed, WarehouseError, ExportError, DbtFailed, UnusablePath, OSError, or
-    what turns.alone() raises where another run is at work.
+    `logical_date` is aware. A dbt project that can't be parsed is found before any file is taken. Raises
+    IngestionError, DeliveryFailed, WarehouseError, ExportError, DbtFailed, UnusablePath, OSError, or what turns.alone()
+    raises where another run is at work.
     """
     check_paths(settings, "DATA_QUALITY_REPORT_PATH", "LANDING_PATH")
-    dbt_project.build_manifest()
+    dbt_project.current_manifest(settings)
     failure: str | None = None
     with alone(settings.landing_path, f"running a delivery (run {run_id})"):
         try:

@@ -50,7 +50,7 @@ def holder(landing: Path) -> str | None:
     """Return the id of the DAG run that has the turn; it may have been killed since."""
     try:
         run_id: str = json.loads(_turn(landing).read_text(encoding="utf-8"))["run_id"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return run_id
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import jsonschema
 
-from include.dbt_project import artifacts_dir, manifest_path
+from include.dbt_project import artifacts_dir, current_manifest
 from include.errors import PipelineError
 from include.files import replacing, run_key
 from include.layers import LAYERS
@@ -46,7 +46,7 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
     }
     note["error"] = note["error"] or failure
     generated_at = datetime.now(UTC)
-    nodes = load_results(manifest_path(), artifacts)
+    nodes = load_results(current_manifest(settings), artifacts)
     tests = [node for node in nodes if node.kind == "test"]
     models = [node for node in nodes if node.kind != "test"]
     earlier = _earlier_reports(settings.data_quality_report_path, run_id)

@@ -57,7 +57,7 @@ def test_a_project_that_dbt_cannot_parse_is_an_error_before_any_file_is_taken(cl
     assert (ended.returncode, report) == (1, {})
     assert ended.stderr.startswith("error: dbt could not parse")
     assert ended.stderr.count("\n") == 1
-    assert not (clone / "data" / "landing").exists()
+    assert not (clone / "data" / "landing" / "ledger.jsonl").exists()
 
 
 def test_where_nothing_was_built_the_whole_delivery_is_done_and_reported(clone: Path) -> None:
