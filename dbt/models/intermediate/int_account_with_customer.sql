@@ -1,9 +1,7 @@
-{{ config(
-    unique_key='account_id',
-    **merge_whole_query([
-        'customer_id', 'balance_amount', 'account_type', 'customer_name', 'has_loan_flag', 'valid_from_at'
-    ])
-) }}
+{{ config(unique_key='account_id') }}
+{{ merge_whole_query([
+    'customer_id', 'balance_amount', 'account_type', 'customer_name', 'has_loan_flag', 'valid_from_at'
+]) }}
 {{ clustered_by('account_id') }}
 
 -- Current accounts with their current customer. The inner join leaves out accounts whose customer is not current:

@@ -1,9 +1,7 @@
-{{ config(
-    unique_key='account_id',
-    **merge_whole_query([
-        'customer_id', 'original_balance_amount', 'interest_rate_pct', 'annual_interest_amount', 'new_balance_amount'
-    ])
-) }}
+{{ config(unique_key='account_id') }}
+{{ merge_whole_query([
+    'customer_id', 'original_balance_amount', 'interest_rate_pct', 'annual_interest_amount', 'new_balance_amount'
+]) }}
 {{ clustered_by('account_id') }}
 
 -- A year's interest on each savings account, at the tier of its balance plus the bonus of customers with a loan.

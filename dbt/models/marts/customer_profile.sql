@@ -1,9 +1,7 @@
-{{ config(
-    unique_key='customer_id',
-    **merge_whole_query([
-        'customer_name', 'has_loan_flag', 'total_accounts_count', 'total_balance_amount', 'total_annual_interest_amount'
-    ])
-) }}
+{{ config(unique_key='customer_id') }}
+{{ merge_whole_query([
+    'customer_name', 'has_loan_flag', 'total_accounts_count', 'total_balance_amount', 'total_annual_interest_amount'
+]) }}
 {{ clustered_by('customer_id') }}
 
 -- Totals of each customer with savings.
