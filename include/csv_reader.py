@@ -7,13 +7,15 @@ by numpy and read by pyarrow's C++ reader; the others are read one by one by the
 from __future__ import annotations
 
 import codecs
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from include.errors import PipelineError
+from include.landing import UNDECLARED, Column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,27 +40,29 @@ class Record(NamedTuple):
     reason: str | None
 
 
-def read_csv(path: Path, columns: Mapping[str, str]) -> pa.Table:
+def read_csv(path: Path, columns: Sequence[Column]) -> pa.Table:
     """Read an extract (design, section 4) into a table of strings, exactly as received.
 
-    `columns` maps the header's names to the table's, which follow in that order. Further columns: `source_row_number`
-    (int64, from 1), `raw_record` (NULL where it equals the fields joined by commas) and `malformed_reason` (NULL for a
-    well-formed record). Fields are NULL only where a malformed record lacks them. Raises BadExtract.
+    Its columns: those of `columns` that the file has, in that order; the file's other ones, as `received__<header>`;
+    `source_row_number` (int64, from 1), `raw_record` (NULL where it equals the fields joined by commas) and
+    `malformed_reason` (NULL for a well-formed record). Fields are NULL only where a malformed record lacks them.
+    Raises BadExtract.
     """
     content = _content(path)
     start = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
     start = _skip_empty_lines(content, start)
     if start == len(content):
-        raise BadExtract(f"{path} is empty: expected the header {','.join(columns)} and records")
+        raise BadExtract(f"{path} is empty: expected the header {_names(columns)} and records")
     header = _Tokenizer(content).record(start)
-    order = _order(path, header, columns)
-    table = _Reader(content, len(columns)).read(header.end)
+    names = _landed_names(path, header, columns)
+    table = _Reader(content, len(names)).read(header.end)
     if table.num_rows == 0:
         raise BadExtract(f"{path} has a header and no records: expected the full extract")
-    positions = [order.index(name) for name in columns]
-    return table.select([*positions, *range(len(columns), table.num_columns)]).rename_columns(
-        [*columns.values(), "source_row_number", "raw_record", "malformed_reason"]
-    )
+    _check_unnamed(path, names, table)
+    declared = [column.name for column in columns if column.name in names]
+    kept = [*declared, *(name for name in names if name.startswith(UNDECLARED))]
+    positions = [*(names.index(name) for name in kept), *range(len(names), table.num_columns)]
+    return table.select(positions).rename_columns([*kept, "source_row_number", "raw_record", "malformed_reason"])
 
 
 def _content(path: Path) -> bytes:
@@ -97,26 +101,62 @@ def _skip_empty_lines(content: bytes, start: int) -> int:
     return start
 
 
-def _order(path: Path, header: Record, columns: Mapping[str, str]) -> list[str]:
-    """Return the expected names in the file's order."""
-    expected = f"expected the columns {','.join(columns)}"
-    found = [name.decode() for name in header.fields]
+def _names(columns: Sequence[Column]) -> str:
+    return ",".join(column.header for column in columns if column.is_required)
+
+
+def _landed_names(path: Path, header: Record, columns: Sequence[Column]) -> list[str]:
+    """Return what each column of the file is called in the landing; nothing for one without a name."""
+    expected = f"expected the columns {_names(columns)}"
+    found = [name.decode().strip() for name in header.fields]
     shown = ",".join(found) if len(",".join(found)) <= 200 else ",".join(found)[:200] + "..."
     if header.reason:
         raise BadExtract(f"{path}: the header is malformed ({header.reason}): {expected}, found {shown}")
-    known = {name.lower(): name for name in columns}
-    order = [known.get(name.strip().lower(), "") for name in found]
+    declared = {column.header.lower(): column.name for column in columns}
+    lowered = [name.lower() for name in found]
+    unknown = {name.lower(): name for name in found if name and name.lower() not in declared}
+    missing = [column.header for column in columns if column.is_required and column.header.lower() not in lowered]
+    spelling = {column.header.lower(): column.header for column in columns} | unknown
+    repeated = [name for name in spelling if lowered.count(name) > 1]
     wrong = [
-        *(f"{name} is missing" for name in columns if name not in order),
-        *(f"{name} is there {order.count(name)} times" for name in columns if order.count(name) > 1),
-        *(f"{name.strip()[:80]!r} is unknown" for name, is_known in zip(found, order, strict=True) if not is_known),
+        *(f"{name} is missing" for name in missing),
+        *(f"{spelling[name][:80]} is there {lowered.count(name)} times" for name in repeated),
     ]
     if wrong:
-        separators = [mark for mark in ";\t|" if len(found) == 1 and mark in found[0]]
-        hint = f" Are the fields separated by {separators[0]!r} in place of a comma?" if separators else ""
         more = f"; and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+        hint = _hint(found, missing, list(unknown.values()))
         raise BadExtract(f"{path}: {expected}, found {shown}: {'; '.join(wrong[:8])}{more}.{hint}")
-    return order
+    return [declared.get(name.lower(), f"{UNDECLARED}{name}" if name else "") for name in found]
+
+
+def _hint(found: list[str], missing: list[str], unknown: list[str]) -> str:
+    """Return a guess at what happened to the missing columns, or nothing."""
+    separator = next((mark for mark in ";\t|" if len(found) == 1 and mark in found[0]), None)
+    if separator:
+        return f" Are the fields separated by {separator!r} in place of a comma?"
+    pairs = [(_likeness(new, old), new, old) for new in unknown for old in missing]
+    likeness, new, old = max(pairs, default=(0.0, "", ""))
+    is_likely = bool(new) and (len(missing) == 1 or likeness > 0.6)
+    return f" Is {new[:80]!r} the new name of {old}?" if is_likely else ""
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one[:80].lower(), other.lower()).ratio()
+
+
+def _check_unnamed(path: Path, names: Sequence[str], table: pa.Table) -> None:
+    """Refuse a value below a header that names nothing. Columns without any are a spreadsheet's trailing commas."""
+    import pyarrow.compute as pc
+
+    for position, name in enumerate(names):
+        if name == "":
+            is_value = pc.and_(pc.not_equal(table[position], ""), pc.is_null(table["malformed_reason"]))
+            numbers = table["source_row_number"].filter(is_value)
+            if len(numbers):
+                raise BadExtract(
+                    f"{path}: column {position + 1} has no name in the header, but a value in record {numbers[0]}: "
+                    "expected a name"
+                )
 
 
 class _Tokenizer:
@@ -156,7 +196,7 @@ class _Tokenizer:
                 return self._broken(start, field_start, fields, "carriage return in an unquoted field")
 
     def _closes(self, at: int) -> bool:
-        """Tell whether any quote follows the one at `at`, so that many unclosed ones don't each search to the end."""
+        """Return True if a quote follows the one at `at`, so that many unclosed ones don't each search to the end."""
         if at + 1 >= self.no_quote_from:
             return False
         if self.content.find(b'"', at + 1) < 0:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Literal
 
 from include import duckdb_paths
 from include.csv_reader import BadExtract, read_csv
+from include.entities import ENTITIES, Entity
 from include.errors import PipelineError, one_line
 from include.files import Locked, lock, replacing, sha256
-from include.keys import KeyType, compare_keys
+from include.keys import compare_keys
+from include.landing import Column, declared_columns, declared_values, undeclared_headers
 from include.ledger import Delivery, FileRecord, Ledger, time_text
 from include.settings import Settings
 
 if TYPE_CHECKING:
     import duckdb
+
+    from include.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 Outcome = Literal["landed", "resumed", "unchanged"]
 
@@ -26,37 +32,8 @@ MAX_AHEAD = timedelta(days=1)
 """How far a logical date may lie ahead of the clock: beyond it is a typing error, which would bar every later day."""
 
 
-@dataclass(frozen=True)
-class FileSpec:
-    """One of the two extracts: its name, its columns (header name -> name in the landing) and its key."""
-
-    name: str
-    columns: Mapping[str, str]
-    key: str
-    key_type: KeyType
-
-
-CUSTOMERS = FileSpec(
-    "customers",
-    {"CustomerID": "customer_id", "Name": "name", "HasLoan": "has_loan"},
-    key="customer_id",
-    key_type="number",
-)
-ACCOUNTS = FileSpec(
-    "accounts",
-    {"AccountID": "account_id", "CustomerID": "customer_id", "Balance": "balance", "AccountType": "account_type"},
-    key="account_id",
-    key_type="text",
-)
-FILES = (CUSTOMERS, ACCOUNTS)
-
-
 class IngestionError(PipelineError):
     """The delivery is refused and nothing has changed; the message names the file or the times, and what to do."""
-
-
-class UnfinishedDelivery(IngestionError):
-    """An earlier delivery was landed but not processed, and has to be finished first."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +44,20 @@ class Ingestion:
     delivery: Delivery
 
 
+def unfinished_before(
+    settings: Settings, *, logical_date: datetime, discard_unfinished: bool = False
+) -> Delivery | None:
+    """Return the delivery that was landed and not processed, if it has to be finished before that of `logical_date`.
+
+    Not if it is the delivery of that date itself, nor with `discard_unfinished`. Raises IngestionError where the
+    delivery of `logical_date` would be refused for its time.
+    """
+    ledger = Ledger.load(settings.landing_path)
+    _check_date(ledger, logical_date)
+    unfinished = ledger.unfinished
+    return None if discard_unfinished or (unfinished and unfinished.logical_date == logical_date) else unfinished
+
+
 def ingest(
     settings: Settings,
     *,
@@ -75,84 +66,83 @@ def ingest(
     accept_row_drop: bool = False,
     discard_unfinished: bool = False,
     dated_folder_only: bool = False,
-    before_commit: Callable[[Delivery | None], None] = lambda replaced: None,
+    warehouse: Warehouse | None = None,
 ) -> Ingestion:
     """Land the delivery of `logical_date` (aware), by the rules of section 4 of the design.
 
     `discard_unfinished` lets it replace the unfinished delivery of another run, whatever that one's date is.
-    `before_commit` is called when the files are landed and the ledger is about to be written, with the unfinished
-    delivery that this one replaces, if any. Raises IngestionError, UnfinishedDelivery among them.
+    `warehouse` keeps the state of its tables, or returns to that before the delivery which this one replaces, when the
+    files are landed and the ledger is about to be written. Raises IngestionError.
     """
     try:
         with lock(settings.landing_path / ".ingest.lock", f"ingesting a delivery (run {run_id})"):
-            return _ingest(
-                settings, logical_date, run_id, accept_row_drop, discard_unfinished, dated_folder_only, before_commit
-            )
+            ledger = Ledger.load(settings.landing_path)
+            logical_date = logical_date.astimezone(UTC)
+            _check_date(ledger, logical_date)
+            # A run that is tried again finds its own delivery, which it has to go on with.
+            unfinished = ledger.unfinished
+            discards = discard_unfinished and unfinished is not None and unfinished.run_id != run_id
+            if unfinished and unfinished.logical_date != logical_date and not discards:
+                raise IngestionError(
+                    f"the delivery of {time_text(unfinished.logical_date)} was landed by run {unfinished.run_id} but "
+                    "not processed, and has to be finished first"
+                )
+            paths = find_extracts(settings.input_path, logical_date, dated_folder_only=dated_folder_only)
+            seen = {name: _fingerprint(path) for name, path in paths.items()}
+            digests = {name: _digest(path) for name, path in paths.items()}
+            last = ledger.last
+            if last and not discards and _is_same(last, logical_date, digests):
+                return Ingestion("resumed" if last.state == "landed" else "unchanged", last)
+
+            max_drop_pct = 100.0 if accept_row_drop else settings.max_row_drop_pct
+            extracts = [_Extract(settings, entity, paths, digests, ledger.last_processed) for entity in ENTITIES]
+            for extract in extracts:
+                extract.check_drop(max_drop_pct)
+            _check_unchanged(paths, seen)
+            delivered_at = _delivered_at(ledger, logical_date)
+            files = {extract.entity.file: extract.land(settings.landing_path, delivered_at) for extract in extracts}
+            delivery = Delivery(logical_date, delivered_at, "landed", run_id, **files)
+            if warehouse:
+                _prepare(warehouse, replaced=unfinished)
+            ledger.append(delivery)
+            return Ingestion("landed", delivery)
     except (BadExtract, Locked) as error:
         raise IngestionError(str(error)) from error
 
 
-def _ingest(
-    settings: Settings,
-    logical_date: datetime,
-    run_id: str,
-    accept_row_drop: bool,
-    discard_unfinished: bool,
-    dated_folder_only: bool,
-    before_commit: Callable[[Delivery | None], None],
-) -> Ingestion:
-    ledger = Ledger.load(settings.landing_path)
-    logical_date = logical_date.astimezone(UTC)
-    _check_clock(logical_date)
-    last = ledger.last
-    before = ledger.last_processed
-    if before and logical_date < before.logical_date:
-        raise IngestionError(
-            f"the delivery of {time_text(logical_date)} is older than the last processed one, of "
-            f"{time_text(before.logical_date)}: deliveries have to come in the order of their logical dates"
-        )
-    # A run that is tried again finds its own delivery, which it has to go on with.
-    discards = discard_unfinished and ledger.unfinished is not None and ledger.unfinished.run_id != run_id
-    if ledger.unfinished and logical_date != ledger.unfinished.logical_date and not discards:
-        raise UnfinishedDelivery(
-            f"the delivery of {time_text(ledger.unfinished.logical_date)} was landed by run {ledger.unfinished.run_id} "
-            "but not processed, and has to be finished first"
-        )
-
-    paths = find_extracts(settings.input_path, logical_date, dated_folder_only=dated_folder_only)
-    seen = {name: _fingerprint(path) for name, path in paths.items()}
-    digests = {name: _digest(path) for name, path in paths.items()}
-    is_last = last and logical_date == last.logical_date and all(last.file(n).sha256 == d for n, d in digests.items())
-    if last and is_last and not discards:
-        return Ingestion("resumed" if last.state == "landed" else "unchanged", last)
-
-    max_drop_pct = 100.0 if accept_row_drop else settings.max_row_drop_pct
-    extracts = {}
-    for spec in FILES:
-        landed_before = settings.landing_path / before.file(spec.name).path if before else None
-        extracts[spec.name] = _Extract(spec, paths[spec.name], digests[spec.name], landed_before)
-        extracts[spec.name].check_drop(max_drop_pct)
-    for name, path in paths.items():
-        if _fingerprint(path) != seen[name]:
-            raise IngestionError(
-                f"{path} changed while it was read: wait until the sender has finished it, and try again"
-            )
-
-    delivered_at = _delivered_at(ledger, logical_date)
-    records = {name: extract.land(settings.landing_path, delivered_at) for name, extract in extracts.items()}
-    delivery = Delivery(logical_date, delivered_at, "landed", run_id, records["customers"], records["accounts"])
-    before_commit(ledger.unfinished)
-    ledger.append(delivery)
-    return Ingestion("landed", delivery)
+def _prepare(warehouse: Warehouse, replaced: Delivery | None) -> None:
+    """Keep the state of the tables, or return to the one that was kept before the delivery that is replaced."""
+    if replaced is None:
+        warehouse.checkpoint()
+        return
+    log.warning(
+        "giving up the delivery of %s, which run %s landed and did not finish: the tables return to what they were",
+        time_text(replaced.logical_date),
+        replaced.run_id,
+    )
+    warehouse.restore()
 
 
-def _check_clock(logical_date: datetime) -> None:
+def _check_date(ledger: Ledger, logical_date: datetime) -> None:
     now = datetime.now(UTC)
     if logical_date > now + MAX_AHEAD:
         raise IngestionError(
             f"the logical date {time_text(logical_date)} is more than a day ahead of the clock, {time_text(now)}: "
             "every delivery before it would be refused as older. Run again with the day of the files"
         )
+    before = ledger.last_processed
+    if before and logical_date < before.logical_date:
+        raise IngestionError(
+            f"the delivery of {time_text(logical_date)} is older than the last processed one, of "
+            f"{time_text(before.logical_date)}: deliveries have to come in the order of their logical dates"
+        )
+
+
+def _is_same(delivery: Delivery, logical_date: datetime, digests: Mapping[str, str]) -> bool:
+    """Return True if a delivery has this logical date and these files."""
+    return delivery.logical_date == logical_date and all(
+        delivery.file(name).sha256 == digest for name, digest in digests.items()
+    )
 
 
 def _delivered_at(ledger: Ledger, logical_date: datetime) -> datetime:
@@ -175,7 +165,7 @@ def find_extracts(input_path: Path, logical_date: datetime, *, dated_folder_only
     Raises IngestionError where the day's folder holds one file of the two, or has to be there and is not.
     """
     dated = input_path / f"{logical_date.astimezone(UTC):%Y-%m-%d}"
-    names = [f"{spec.name}.csv" for spec in FILES]
+    names = [f"{entity.file}.csv" for entity in ENTITIES]
     missing = [name for name in names if not _is_there(dated / name)]
     if missing and dated_folder_only:
         raise IngestionError(
@@ -184,7 +174,7 @@ def find_extracts(input_path: Path, logical_date: datetime, *, dated_folder_only
     if len(missing) == 1:
         raise IngestionError(f"{dated} has no {missing[0]}: a day's folder has to hold {' and '.join(names)}")
     folder = input_path if missing else dated
-    return {spec.name: folder / f"{spec.name}.csv" for spec in FILES}
+    return {entity.file: folder / f"{entity.file}.csv" for entity in ENTITIES}
 
 
 def _is_there(path: Path) -> bool:
@@ -206,6 +196,14 @@ def _fingerprint(path: Path) -> tuple[int, int, int]:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
+def _check_unchanged(paths: Mapping[str, Path], seen: Mapping[str, tuple[int, int, int]]) -> None:
+    for name, path in paths.items():
+        if _fingerprint(path) != seen[name]:
+            raise IngestionError(
+                f"{path} changed while it was read: wait until the sender has finished it, and try again"
+            )
+
+
 def _digest(path: Path) -> str:
     try:
         return sha256(path)
@@ -216,12 +214,27 @@ def _digest(path: Path) -> str:
 class _Extract:
     """One extract, read and found to be one, not yet in the landing."""
 
-    def __init__(self, spec: FileSpec, path: Path, digest: str, before: Path | None) -> None:
-        """`before` is the landing of the last processed delivery."""
-        self.spec, self.path, self.digest, self.before = spec, path, digest, before
-        self.size = path.stat().st_size
-        self.records = read_csv(path, spec.columns)
-        self.keys = compare_keys(self.records, before, spec.key, spec.key_type)
+    def __init__(
+        self,
+        settings: Settings,
+        entity: Entity,
+        paths: Mapping[str, Path],
+        digests: Mapping[str, str],
+        last_processed: Delivery | None,
+    ) -> None:
+        self.entity, self.path, self.digest = entity, paths[entity.file], digests[entity.file]
+        self.before = settings.landing_path / last_processed.file(entity.file).path if last_processed else None
+        self.size = self.path.stat().st_size
+        self.columns = declared_columns(entity)
+        self.records = read_csv(self.path, self.columns)
+        self.keys = compare_keys(self.records, self.before, entity.key, entity.key_type)
+        self.undeclared = undeclared_headers(self.records.column_names)
+        if self.undeclared:
+            log.warning(
+                "%s has columns that the pipeline does not know: %s. They are landed, and read by nothing",
+                self.path,
+                ", ".join(self.undeclared),
+            )
 
     def check_drop(self, max_drop_pct: float) -> None:
         """Raise IngestionError if more than `max_drop_pct` percent of the last delivery's readable keys are missing."""
@@ -229,7 +242,7 @@ class _Extract:
         if keys.missing * 100 > max_drop_pct * keys.distinct_before:
             examples = ", ".join(_shown(key) for key in keys.examples)
             raise IngestionError(
-                f"{self.path} lacks {keys.missing} of the {keys.distinct_before} values of {self.spec.key} that the "
+                f"{self.path} lacks {keys.missing} of the {keys.distinct_before} values of {self.entity.key} that the "
                 f"last delivery had (for example {examples}), more than MAX_ROW_DROP_PCT ({max_drop_pct:g} %): the "
                 "extract is truncated, or its keys are damaged. If it is right, run again with accept_row_drop"
             )
@@ -241,22 +254,15 @@ class _Extract:
         """
         import duckdb
 
-        landed = f"{self.spec.name}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
-        with self._connection() as connection, replacing(landing_path / landed) as temporary:
-            try:
-                _write_landing(connection, self.spec, temporary, delivered_at, self.before)
-            except duckdb.Error as error:
-                raise IngestionError(f"{landing_path / landed} can't be written: {one_line(error)}") from error
-        return FileRecord(landed, self.digest, self.size, self.records.num_rows, self.keys.distinct)
-
-    @contextmanager
-    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        import duckdb
-
-        with duckdb.connect() as connection:
+        landed = f"{self.entity.file}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
+        with duckdb.connect() as connection, replacing(landing_path / landed) as temporary:
             connection.execute("set TimeZone = 'UTC'")
             connection.register("extract", self.records)
-            yield connection
+            try:
+                _write_landing(connection, self.columns, temporary, delivered_at, self.before)
+            except duckdb.Error as error:
+                raise IngestionError(f"{landing_path / landed} can't be written: {one_line(error)}") from error
+        return FileRecord(landed, self.digest, self.size, self.records.num_rows, self.keys.distinct, self.undeclared)
 
 
 def _shown(key: int | str) -> str:
@@ -265,35 +271,45 @@ def _shown(key: int | str) -> str:
 
 
 def _write_landing(
-    connection: duckdb.DuckDBPyConnection, spec: FileSpec, target: Path, delivered_at: datetime, before: Path | None
+    connection: duckdb.DuckDBPyConnection,
+    columns: Sequence[Column],
+    target: Path,
+    delivered_at: datetime,
+    before: Path | None,
 ) -> None:
-    """Write the extract with `delivered_at`, and with `loaded_at`: since when this exact record has been arriving.
+    """Write `extract` with `delivered_at`, and with `loaded_at`: since when this exact record has been arriving.
 
-    That is the record's loaded_at in the landing before, where its fields were there too, else delivered_at (design,
-    section 5). Quotes and the order of columns are not the record's; of a malformed one all its text is.
+    That is the record's loaded_at in the landing before, where its declared fields were the same there, else
+    delivered_at (design, section 5). Quotes and the order of columns are not the record's; of a malformed one all its
+    text is.
     """
-    same = " and ".join(
-        f"extract.{column} is not distinct from before.{column}"
-        for column in (*spec.columns.values(), "malformed_text")
-    )
-    columns = ", ".join(spec.columns.values())
-    text_of_malformed = "case when malformed_reason is not null then coalesce(raw_record, '') end as malformed_text"
     connection.execute(
-        f"create view before as select distinct {columns}, {text_of_malformed}, loaded_at "
-        f"from {duckdb_paths.read('parquet', before)}"
+        f"create view before as select *, loaded_at as loaded_before from {duckdb_paths.read('parquet', before)}"
         if before
-        else f"create view before as select {columns}, null as malformed_text, null as loaded_at from extract limit 0"
+        else "create view before as select *, null::timestamptz as loaded_before from extract limit 0"
     )
+    names = [*(f"same_{column.name}" for column in columns), "same_text"]
+    same = " and ".join(f"received.{name} is not distinct from known.{name}" for name in names)
     connection.execute(
         f"""
         copy (
             select
-                extract.* exclude (malformed_text),
+                received.* exclude ({", ".join(names)}),
                 $delivered_at::timestamptz as delivered_at,
-                coalesce(before.loaded_at, $delivered_at)::timestamptz as loaded_at
-            from (select *, {text_of_malformed} from extract) as extract
-            left join before on {same}
+                coalesce(known.loaded_before, $delivered_at)::timestamptz as loaded_at
+            from (select *, {_identity(connection, "extract", columns)} from extract) as received
+            left join (
+                select distinct {_identity(connection, "before", columns)}, loaded_before from before
+            ) as known on {same}
         ) to {duckdb_paths.literal(target)} (format parquet)
         """,
         {"delivered_at": delivered_at},
     )
+
+
+def _identity(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Column]) -> str:
+    """Return the select list of what makes two records the same."""
+    found = [name for name, *_ in connection.execute(f"describe {relation}").fetchall()]
+    values = [f"{value} as same_{name}" for name, value in declared_values(columns, found).items()]
+    text_of_malformed = "case when malformed_reason is not null then coalesce(raw_record, '') end"
+    return ", ".join([*values, f"{text_of_malformed} as same_text"])

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from include import duckdb_paths
+from include.entities import KeyType
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-KeyType = Literal["number", "text"]
 
 WHITE_SPACE = (
     *range(0x09, 0x0E),

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from include.entities import ENTITIES
 from include.errors import PipelineError
 from include.files import replacing
 
 State = Literal["landed", "processed", "discarded"]
-FILE_NAMES = ("customers", "accounts")
+FILE_NAMES = tuple(entity.file for entity in ENTITIES)
 
 
 class LedgerError(PipelineError):
@@ -21,13 +22,14 @@ class LedgerError(PipelineError):
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One landed file: its path in the landing, and what was received."""
+    """One landed file: its path in the landing, and what was received. `undeclared` are headers nobody had declared."""
 
     path: str
     sha256: str
     bytes: int
     rows: int
     distinct_keys: int
+    undeclared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Delivery:
                 bytes=line[f"{name}_bytes"],
                 rows=line[f"{name}_rows"],
                 distinct_keys=line[f"{name}_distinct_keys"],
+                undeclared=tuple(line.get(f"{name}_undeclared", ())),
             )
             for name in FILE_NAMES
         }
@@ -90,7 +93,7 @@ def time_text(time: datetime) -> str:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The deliveries of a landing, oldest first. Changing it writes the whole file anew and renames it."""
+    """The deliveries of a landing, oldest first. Changing it writes the whole file and renames it."""
 
     path: Path
     entries: tuple[Delivery, ...]

@@ -6,7 +6,6 @@ ingest_delivery -> dbt (Cosmos in the DAG, build() here) -> export -> publish ->
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +15,8 @@ from include import dbt_project
 from include.errors import PipelineError, one_line
 from include.exports import FORMATS, Format, publish_exports, write_exports
 from include.files import replacing
-from include.ingestion import Ingestion, IngestionError, UnfinishedDelivery, ingest
-from include.ledger import Delivery, Ledger, time_text
+from include.ingestion import Ingestion, IngestionError, ingest, unfinished_before
+from include.ledger import Ledger, time_text
 from include.preflight import check_paths
 from include.settings import Settings
 from include.turns import alone
@@ -25,8 +24,6 @@ from include.warehouse import Warehouse, open_warehouse
 
 if TYPE_CHECKING:
     from dbt.contracts.results import RunResult
-
-log = logging.getLogger(__name__)
 
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
 """dbt's command for a delivery; unit tests test the code and not the day's data, and run in `make test`."""
@@ -102,34 +99,17 @@ def ingest_delivery(
         warehouse.check_session()
         _check_history(settings, warehouse)
 
-        def before_commit(replaced: Delivery | None) -> None:
-            if replaced:
-                log.warning(
-                    "giving up the delivery of %s, which run %s landed and did not finish: the tables return to the "
-                    "state before it",
-                    time_text(replaced.logical_date),
-                    replaced.run_id,
-                )
-                warehouse.restore()
-            else:
-                warehouse.checkpoint()
-
-        def land() -> Ingestion:
-            return ingest(
-                settings,
-                logical_date=logical_date,
-                run_id=run_id,
-                accept_row_drop=accept_row_drop,
-                discard_unfinished=discard_unfinished,
-                dated_folder_only=dated_folder_only,
-                before_commit=before_commit,
-            )
-
-        try:
-            ingestion = land()
-        except UnfinishedDelivery:
+        if unfinished_before(settings, logical_date=logical_date, discard_unfinished=discard_unfinished):
             _finish(settings)
-            ingestion = land()
+        ingestion = ingest(
+            settings,
+            logical_date=logical_date,
+            run_id=run_id,
+            accept_row_drop=accept_row_drop,
+            discard_unfinished=discard_unfinished,
+            dated_folder_only=dated_folder_only,
+            warehouse=warehouse,
+        )
         outcome, delivered_at = ingestion.outcome, ingestion.delivery.delivered_at
         warehouse.receive(settings.landing_path, ingestion.delivery)
         return ingestion
@@ -226,7 +206,7 @@ def _finish(settings: Settings) -> None:
 
 
 def _check_history(settings: Settings, warehouse: Warehouse) -> None:
-    """Refuse to begin a history anew beside a landing that has one, or the other way round."""
+    """Refuse to begin a new history beside a landing that has one, or the other way round."""
     has_history = warehouse.has_history()
     ledger = Ledger.load(settings.landing_path)
     if ledger.last_processed and not has_history:

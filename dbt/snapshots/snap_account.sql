@@ -3,11 +3,11 @@
     {{ config(
         unique_key='account_id',
         strategy='check',
-        check_cols=['customer_id', 'balance_amount', 'account_type'],
+        check_cols=account_columns(),
         pre_hook="{{ add_new_columns(ref('stg_account')) }}"
     ) }}
     {{ clustered_by('account_id') }}
-    {% set columns = ['account_id', 'customer_id', 'balance_amount', 'account_type', 'loaded_at'] %}
+    {% set columns = ['account_id'] + account_columns() + ['loaded_at'] %}
 
     -- A delivery changes both histories or none: what tests find in customers' records stops accounts, too.
     -- depends_on: {{ ref('stg_customer_checked') }}
@@ -19,12 +19,7 @@
 
     staged as (
 
-        select
-            account_id,
-            customer_id,
-            balance_amount,
-            account_type,
-            loaded_at
+        select {{ columns | join(', ') }}
         from {{ ref('stg_account') }}
 
     )

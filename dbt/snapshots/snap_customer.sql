@@ -7,7 +7,7 @@
         pre_hook="{{ add_new_columns(ref('stg_customer')) }}"
     ) }}
     {{ clustered_by('customer_id') }}
-    {% set columns = ['customer_id', 'customer_name', 'has_loan_flag', 'loaded_at'] %}
+    {% set columns = ['customer_id'] + customer_columns() + ['loaded_at'] %}
 
     -- A delivery changes both histories or none: what tests find in accounts' records stops customers, too.
     -- depends_on: {{ ref('stg_account_checked') }}
@@ -22,13 +22,9 @@
 
         select
             customers.customer_id,
-            customers.customer_name,
-            customers.has_loan_flag,
+            {{ columns_of('customers', customer_columns()) }},
             case
-                when
-                    customers.customer_name is not distinct from current_versions.customer_name
-                    and customers.has_loan_flag is not distinct from current_versions.has_loan_flag
-                    then current_versions.loaded_at
+                when {{ same_in(customer_columns(), 'customers', 'current_versions') }} then current_versions.loaded_at
                 else {{ delivered_at() }}
             end as loaded_at
         from {{ ref('stg_customer') }} as customers

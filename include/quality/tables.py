@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from include.entities import ENTITIES, Entity
 from include.ledger import Delivery, time_text
 from include.warehouse import Warehouse
 
@@ -15,20 +15,8 @@ LISTED = 20
 SAMPLE_ROWS = 5
 """How many failing rows of a test are shown."""
 
-NAME_COLUMNS = {"name", "customer_name", "received_name", "raw_record"}
+NAME_COLUMNS = {"name", "customer_name", "raw_record"}
 """Columns that hold a person's name, or may: masked in every report."""
-
-
-@dataclass(frozen=True)
-class Entity:
-    """One of the two things that the extracts describe."""
-
-    file: str
-    name: str
-    key: str
-
-
-ENTITIES = (Entity("customers", "customer", "customer_id"), Entity("accounts", "account", "account_id"))
 
 
 def reconciliation(warehouse: Warehouse, delivery: Delivery) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ class DatabricksWarehouse:
             )
 
     def has_history(self) -> bool:
-        return {"snap_customer", "snap_account"} <= self._existing("snapshots")
+        return self._existing("snapshots").issuperset(KEPT_TABLES["snapshots"])
 
     def receive(self, landing: Path, delivery: Delivery) -> None:
         for name in FILE_NAMES:

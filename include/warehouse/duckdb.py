@@ -15,7 +15,7 @@ import pyarrow as pa
 import tenacity
 
 from include.files import replacing
-from include.layers import LAYERS
+from include.layers import KEPT_TABLES, LAYERS
 from include.ledger import Delivery
 from include.settings import Settings
 from include.warehouse import StatementRejected, WarehouseBusy, WarehouseError
@@ -59,11 +59,10 @@ class DuckDBWarehouse:
     def has_history(self) -> bool:
         if not self.path.exists():
             return False
-        found = self.query(
-            "select count(*) as found from information_schema.tables "
-            f"where table_schema = '{BASE_SCHEMA}_snapshots' and table_name in ('snap_customer', 'snap_account')"
+        tables = self.query(
+            f"select table_name from information_schema.tables where table_schema = '{BASE_SCHEMA}_snapshots'"
         )
-        return bool(found["found"][0].as_py() == 2)
+        return set(tables["table_name"].to_pylist()).issuperset(KEPT_TABLES["snapshots"])
 
     def receive(self, landing: Path, delivery: Delivery) -> None:
         """Nothing to do: DuckDB reads the landing itself."""

@@ -95,12 +95,18 @@ BAD_DELIVERIES = {
     "semicolons": Bad("customers", replaced(",", ";"), r"Are the fields separated by ';' in place of a comma\?"),
     "tabs": Bad("accounts", replaced(",", "\t"), r"Are the fields separated by '\\t' in place of a comma\?"),
     "a column too few": Bad("customers", replaced(",HasLoan", "", 1), f"{CUSTOMER_COLUMNS}.*: HasLoan is missing"),
-    "a column too many": Bad("accounts", replaced("Balance", "Balance,Currency"), "'Currency' is unknown"),
+    "a renamed column": Bad(
+        "accounts", replaced("Balance", "Saldo"), "Balance is missing. Is 'Saldo' the new name of Balance?"
+    ),
     "a column twice": Bad("customers", replaced("Name", "Name, NAME "), "Name is there 2 times"),
-    "a misspelt column": Bad("customers", replaced("CustomerID", "Customer ID"), "CustomerID is missing; .Customer ID"),
-    "an unnamed column": Bad("customers", replaced("HasLoan", "HasLoan,"), "'' is unknown"),
+    "a misspelt column": Bad("customers", replaced("CustomerID", "Customer ID"), "Is 'Customer ID' the new name of CustomerID?"),
+    "an unnamed column": Bad(
+        "customers",
+        lambda path: (replaced("HasLoan", "HasLoan,")(path), replaced("yes", "yes,x")(path)),
+        "column 4 has no name in the header, but a value in record 1",
+    ),
     "200 columns": Bad(
-        "accounts", written(",".join(f"c{n}" for n in range(200)) + "\n"), "'c3' is unknown; and 196 more"
+        "accounts", written(",".join(f"c{n}" for n in range(200)) + "\n"), "AccountID is missing; CustomerID is missing"
     ),
     "no header": Bad("customers", replaced(f"{CUSTOMERS_HEADER}\n", ""), f"{CUSTOMER_COLUMNS}1,Ünï 1,yes: "),
     "a broken header": Bad("accounts", replaced("Balance", '"Balance'), r"the header is malformed \(unclosed quote\)"),

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from include import csv_reader
 from include.csv_reader import BadExtract, read_csv
+from include.landing import Column
 
-COLUMNS = {"CustomerID": "customer_id", "Name": "name", "HasLoan": "has_loan"}
+COLUMNS = (Column("customer_id", "CustomerID"), Column("name", "Name"), Column("has_loan", "HasLoan"))
+OPENED = Column("opened_date", "OpenedDate", is_required=False)
+NAMES = [column.name for column in COLUMNS]
 HEADER = b"CustomerID,Name,HasLoan\n"
 
 Read = Callable[[bytes], list[tuple[Any, ...]]]
@@ -31,7 +34,7 @@ def read(tmp_path: Path) -> Read:
 def rows(path: Path, content: bytes) -> list[tuple[Any, ...]]:
     path.write_bytes(content)
     table = read_csv(path, COLUMNS)
-    assert table.column_names == [*COLUMNS.values(), "source_row_number", "raw_record", "malformed_reason"]
+    assert table.column_names == [*NAMES, "source_row_number", "raw_record", "malformed_reason"]
     return sorted((tuple(row.values()) for row in table.to_pylist()), key=lambda row: row[3])
 
 
@@ -39,6 +42,34 @@ def test_fields_are_kept_exactly_as_received(read: Read) -> None:
     assert read(HEADER + " 01 ,İpek\t,\n2,NULL,\U0001f600".encode()) == [
         (" 01 ", "İpek\t", "", 1, None, None),
         ("2", "NULL", "\U0001f600", 2, None, None),
+    ]
+
+
+def test_a_column_that_nobody_declared_is_kept_under_its_header(tmp_path: Path) -> None:
+    (tmp_path / "customers.csv").write_bytes(b'Age, Home Town,HasLoan,Name,CustomerID\n4,"Bern",yes,Ann,1\n5,,no,Bob\n')
+    table = read_csv(tmp_path / "customers.csv", COLUMNS)
+    assert [name for name in table.column_names if name not in NAMES][:2] == ["received__Age", "received__Home Town"]
+    assert table.select([*NAMES, "received__Age", "received__Home Town", "malformed_reason"]).to_pylist() == [
+        dict(zip((*NAMES, "received__Age", "received__Home Town", "malformed_reason"), row, strict=True))
+        for row in [
+            ("1", "Ann", "yes", "4", "Bern", None),
+            (None, "Bob", "no", "5", "", "expected 5 fields, found 4"),
+        ]
+    ]
+
+
+@pytest.mark.parametrize(("header", "names"), [("", NAMES), (",OPENEDDATE", [*NAMES, "opened_date"])])
+def test_an_optional_column_may_be_missing(tmp_path: Path, header: str, names: list[str]) -> None:
+    value = ",2020" if header else ""
+    (tmp_path / "customers.csv").write_text(f"CustomerID,Name,HasLoan{header}\n1,Ann,yes{value}\n")
+    assert read_csv(tmp_path / "customers.csv", (*COLUMNS, OPENED)).column_names[: len(names)] == names
+
+
+def test_columns_without_a_name_and_without_a_value_are_no_columns(read: Read) -> None:
+    found = read(HEADER[:-1] + b",, \n1,Ann,yes,,\n2,Bob,no,\n")
+    assert [(*row[:4], row[5]) for row in found] == [
+        ("1", "Ann", "yes", 1, None),
+        ("2", "Bob", "no", 2, "expected 5 fields, found 4"),
     ]
 
 
@@ -102,7 +133,12 @@ def test_a_malformed_record_ends_at_its_first_line_break(read: Read) -> None:
         (HEADER, "has a header and no records"),
         (HEADER + b"\n\r\n", "has a header and no records"),
         (b"CustomerID,Name\n1,Ann\n", "HasLoan is missing"),
-        (b"CustomerID,Name,HasLoan,Age\n1,Ann,yes,4\n", "'Age' is unknown"),
+        (b"CustomerID,FullName,HasLoan\n1,Ann,yes\n", "Name is missing. Is 'FullName' the new name of Name?"),
+        (b"CustomerID,Name,HasLoan,AGE, age\n1,Ann,yes,4,5\n", "age is there 2 times"),
+        (
+            HEADER[:-1] + b",,\n1,Ann,yes,,\n2,Bob,no,,x\n",
+            "column 5 has no name in the header, but a value in record 2",
+        ),
         (b"CustomerID,Name,name,HasLoan\n1,Ann,Ann,yes\n", "Name is there 2 times"),
         (b"CustomerID;Name;HasLoan\n1;Ann;yes\n", "separated by ';'"),
         (b'CustomerID,"Name"x,HasLoan\n1,Ann,yes\n', "the header is malformed (text after a closing quote)"),

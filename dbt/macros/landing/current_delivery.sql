@@ -38,11 +38,3 @@
 {% macro default__snapshot_get_time() -%}
     {{ delivered_at() }}
 {%- endmacro %}
-
-
-{# The current delivery's landed records of `customers` or `accounts`, malformed ones included. #}
-{% macro landed(file) %}
-    {%- set path = current_delivery()[file ~ '_path'] -%}
-    {%- if execute %}{% do assert_landed(path) %}{% endif -%}
-    {{ landing_relation(path) }}
-{%- endmacro %}

@@ -16,10 +16,7 @@
     `staged`.
 #}
 {% macro stale_versions(key, columns, checked) -%}
-    select
-        {%- for column in columns %}
-        current_versions.{{ column }}{{ ',' if not loop.last }}
-        {%- endfor %}
+    select {{ columns_of('current_versions', columns) }}
     from current_versions
     inner join (
         select distinct {{ key }} from {{ checked }} where record_status = 'quarantined'

@@ -1,7 +1,5 @@
 {{ config(unique_key='account_id') }}
-{{ merge_whole_query([
-    'customer_id', 'balance_amount', 'account_type', 'customer_name', 'has_loan_flag', 'valid_from_at'
-]) }}
+{{ merge_whole_query(account_columns() + customer_columns() + ['valid_from_at']) }}
 {{ clustered_by('account_id') }}
 
 -- Current accounts with their current customer. The inner join leaves out accounts whose customer is not current:
@@ -22,11 +20,8 @@ customers as (
 
 select
     accounts.account_id,
-    accounts.customer_id,
-    accounts.balance_amount,
-    accounts.account_type,
-    customers.customer_name,
-    customers.has_loan_flag,
+    {{ columns_of('accounts', account_columns()) }},
+    {{ columns_of('customers', customer_columns()) }},
     greatest(accounts.dbt_valid_from, customers.dbt_valid_from) as valid_from_at
 from accounts
 inner join customers on accounts.customer_id = customers.customer_id

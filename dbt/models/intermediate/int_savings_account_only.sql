@@ -1,7 +1,5 @@
 {{ config(unique_key='account_id') }}
-{{ merge_whole_query([
-    'customer_id', 'balance_amount', 'account_type', 'customer_name', 'has_loan_flag', 'valid_from_at'
-]) }}
+{{ merge_whole_query(account_columns() + customer_columns() + ['valid_from_at']) }}
 {{ clustered_by('account_id') }}
 
 -- The accounts that bear interest.

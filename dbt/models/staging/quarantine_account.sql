@@ -1,18 +1,14 @@
 -- Account records of the current delivery that were not staged, as received, with every reason.
-with checked as (
+with quarantined as (
 
-    select * from {{ ref('stg_account_checked') }}
+    select
+        source_row_number as row_number,
+        failure_reasons
+    from {{ ref('stg_account_checked') }}
+    where record_status = 'quarantined'
 
 )
 
-select
-    received_account_id as account_id,
-    received_customer_id as customer_id,
-    received_balance as balance,
-    received_account_type as account_type,
-    raw_record,
-    source_row_number,
-    failure_reasons,
-    loaded_at
-from checked
-where record_status = 'quarantined'
+select {{ contract_columns() }}
+from {{ ref('src_account') }} as records
+inner join quarantined on records.source_row_number = quarantined.row_number

@@ -1,17 +1,14 @@
 -- Customer records of the current delivery that were not staged, as received, with every reason.
-with checked as (
+with quarantined as (
 
-    select * from {{ ref('stg_customer_checked') }}
+    select
+        source_row_number as row_number,
+        failure_reasons
+    from {{ ref('stg_customer_checked') }}
+    where record_status = 'quarantined'
 
 )
 
-select
-    received_customer_id as customer_id,
-    received_name as name,
-    received_has_loan as has_loan,
-    raw_record,
-    source_row_number,
-    failure_reasons,
-    loaded_at
-from checked
-where record_status = 'quarantined'
+select {{ contract_columns() }}
+from {{ ref('src_customer') }} as records
+inner join quarantined on records.source_row_number = quarantined.row_number

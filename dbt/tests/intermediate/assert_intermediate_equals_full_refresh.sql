@@ -4,11 +4,8 @@ with current_rows as (
 
     select
         accounts.account_id,
-        accounts.customer_id,
-        accounts.balance_amount,
-        accounts.account_type,
-        customers.customer_name,
-        customers.has_loan_flag,
+        {{ columns_of('accounts', account_columns()) }},
+        {{ columns_of('customers', customer_columns()) }},
         greatest(accounts.dbt_valid_from, customers.dbt_valid_from) as valid_from_at
     from {{ ref('snap_account') }} as accounts
     inner join {{ ref('snap_customer') }} as customers on accounts.customer_id = customers.customer_id
@@ -30,9 +27,4 @@ full outer join held on current_rows.account_id = held.account_id
 where
     current_rows.account_id is null
     or held.account_id is null
-    or current_rows.customer_id is distinct from held.customer_id
-    or current_rows.balance_amount is distinct from held.balance_amount
-    or current_rows.account_type is distinct from held.account_type
-    or current_rows.customer_name is distinct from held.customer_name
-    or current_rows.has_loan_flag is distinct from held.has_loan_flag
-    or current_rows.valid_from_at is distinct from held.valid_from_at
+    or not {{ same_in(account_columns() + customer_columns() + ['valid_from_at'], 'current_rows', 'held') }}

@@ -19,8 +19,4 @@ full outer join held on savings.account_id = held.account_id
 where
     savings.account_id is null
     or held.account_id is null
-    or savings.customer_id is distinct from held.customer_id
-    or savings.balance_amount is distinct from held.balance_amount
-    or savings.customer_name is distinct from held.customer_name
-    or savings.has_loan_flag is distinct from held.has_loan_flag
-    or savings.valid_from_at is distinct from held.valid_from_at
+    or not {{ same_in(account_columns() + customer_columns() + ['valid_from_at'], 'savings', 'held') }}

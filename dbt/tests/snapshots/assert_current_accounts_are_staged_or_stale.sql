@@ -30,9 +30,5 @@ where
     or (staged.account_id is null and quarantined.account_id is null)
     or (
         staged.account_id is not null
-        and (
-            staged.customer_id is distinct from current_accounts.customer_id
-            or staged.balance_amount is distinct from current_accounts.balance_amount
-            or staged.account_type is distinct from current_accounts.account_type
-        )
+        and not {{ same_in(account_columns(), 'staged', 'current_accounts') }}
     )

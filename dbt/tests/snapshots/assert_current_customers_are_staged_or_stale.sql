@@ -30,8 +30,5 @@ where
     or (staged.customer_id is null and quarantined.customer_id is null)
     or (
         staged.customer_id is not null
-        and (
-            staged.customer_name is distinct from current_customers.customer_name
-            or staged.has_loan_flag is distinct from current_customers.has_loan_flag
-        )
+        and not {{ same_in(customer_columns(), 'staged', 'current_customers') }}
     )

@@ -1,0 +1,22 @@
+{# Lists of columns, which stand once: in macros/entities.sql, or in a model's contract. #}
+
+{# The columns of the contract of the model being built. (A unit test has none.) #}
+{% macro contract_columns() -%}
+    {{ model.columns | join(', ') }}
+{%- endmacro %}
+
+
+{# `columns` of a relation. #}
+{% macro columns_of(relation, columns) -%}
+    {%- for column in columns %}{{ relation }}.{{ column }}{{ ', ' if not loop.last }}{% endfor -%}
+{%- endmacro %}
+
+
+{# The condition that two relations are the same in `columns`; NULL is the same as NULL. #}
+{% macro same_in(columns, one, other) -%}
+    (
+        {%- for column in columns %}
+        {{ one }}.{{ column }} is not distinct from {{ other }}.{{ column }}{{ ' and' if not loop.last }}
+        {%- endfor %}
+    )
+{%- endmacro %}

@@ -1,0 +1,56 @@
+"""The columns of the landed files: those that the pipeline declares, and those that it does not know (yet).
+
+A declared column has the name of its column in src_*. One that is not declared is landed as `received__<header>`, so
+that its values are there when it is declared later. dbt/macros/landing/landed.sql reads the landing by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from include import dbt_project
+from include.entities import Entity
+
+UNDECLARED = "received__"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that the pipeline reads: its name in the landing, and in the header of the file."""
+
+    name: str
+    header: str
+    is_required: bool = True
+
+
+def declared_columns(entity: Entity) -> tuple[Column, ...]:
+    """Return the columns of an extract, in the order of src_*: those that name a header in dbt's _source.yml."""
+    path = dbt_project.DBT_DIR / "models/source/_source.yml"
+    models = yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
+    [columns] = [model["columns"] for model in models if model["name"] == entity.source]
+    return tuple(
+        Column(column["name"], meta["header"], is_required=not meta.get("optional", False))
+        for column in columns
+        if "header" in (meta := column.get("config", {}).get("meta", {}))
+    )
+
+
+def undeclared_headers(landed: Iterable[str]) -> tuple[str, ...]:
+    """Return the headers of the columns of a landed file that were not declared when it was landed."""
+    return tuple(name.removeprefix(UNDECLARED) for name in landed if name.startswith(UNDECLARED))
+
+
+def declared_values(columns: Sequence[Column], landed: Iterable[str]) -> Mapping[str, str]:
+    """Map each declared column to the expression that reads it from a landed file with the columns `landed`.
+
+    A file from before the declaration has it as an undeclared one, or not at all: then it is NULL.
+    """
+    found = {name.lower(): f'"{name.replace(chr(34), chr(34) * 2)}"' for name in landed}
+    values = {}
+    for column in columns:
+        undeclared = found.get(f"{UNDECLARED}{column.header}".lower(), "cast(null as string)")
+        values[column.name] = found.get(column.name, undeclared)
+    return values
