@@ -23,7 +23,7 @@ ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
 
 # dbt's manifest, from which the DAG is rendered, and its documentation as one page: dbt/target/static_index.html.
 RUN mkdir -p logs secrets data/landing data/duckdb data/outputs data/quality_reports \
-    && python -m include.dbt_project \
+    && python -m include.dbt.manifest \
     && dbt docs generate --quiet --static --empty-catalog --no-compile \
         --project-dir dbt --profiles-dir dbt --log-path /tmp \
     && rm /tmp/dbt.log

@@ -46,7 +46,7 @@ format: setup ## Format Python and SQL
 	@$(ACTIVATE); ruff check --fix . && ruff format . && sqlfluff fix --quiet dbt
 
 manifest: .venv/.installed ## Build dbt's manifest, from which the DAG is rendered, if it is stale
-	@$(ACTIVATE); python -m include.dbt_project
+	@$(ACTIVATE); python -m include.dbt.manifest
 
 benchmark: setup ## Measure the daily delivery against a hand-written script (CUSTOMERS=1000000)
 	@$(ACTIVATE); python -m benchmarks.run --customers $(or $(CUSTOMERS),1000000)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.extracts import Shape, write_days
-from include.dbt_project import DBT_DIR
+from include.dbt.runner import DBT_DIR
 from include.settings import PROJECT_ROOT
 
 DELIVERED_AT = ("2026-01-05T02:00:00+00:00", "2026-01-06T02:00:00+00:00")

@@ -16,7 +16,9 @@ from cosmos.constants import (
     TestIndirectSelection,
 )
 
-from include import dbt_project, tasks
+from include import tasks
+from include.dbt import manifest, runner
+from include.dbt.cosmos import collect_run_results, detached_tests_of, node_name, prepare_task
 from include.layers import LAYERS
 from include.settings import load_settings
 
@@ -46,15 +48,15 @@ red ones included, is in `data/quality_reports`.
 settings = load_settings()
 
 project = ProjectConfig(
-    dbt_project_path=dbt_project.DBT_DIR,
-    manifest_path=dbt_project.check_manifest(),
+    dbt_project_path=runner.DBT_DIR,
+    manifest_path=manifest.check_manifest(),
     install_dbt_deps=False,
-    partial_parse=False,  # dbt is handed the parsed project: dbt_project.prepare_task
+    partial_parse=False,  # dbt is handed the parsed project: prepare_task
 )
 profile = ProfileConfig(
-    profile_name=dbt_project.PROFILE,
+    profile_name=runner.PROFILE,
     target_name=settings.dbt_target,
-    profiles_yml_filepath=dbt_project.DBT_DIR / "profiles.yml",
+    profiles_yml_filepath=runner.DBT_DIR / "profiles.yml",
 )
 execution = ExecutionConfig(
     execution_mode=ExecutionMode.LOCAL,
@@ -64,8 +66,8 @@ execution = ExecutionConfig(
 dbt_args: dict[str, Any] = {
     "full_refresh": "{{ params.full_refresh }}",
     "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],  # they test the code, not the day's data
-    "interceptors": [tasks.hold_turn, dbt_project.prepare_task],
-    "callback": dbt_project.collect_run_results,
+    "interceptors": [tasks.hold_turn, prepare_task],
+    "callback": collect_run_results,
 }
 
 
@@ -75,9 +77,9 @@ def rendering(layer: str) -> RenderConfig:
         select=[f"tag:{layer}"],
         test_behavior=TestBehavior.BUILD,
         should_detach_multiple_parents_tests=True,
-        node_converters={DbtResourceType.TEST: tasks.detached_tests_of(layer)},
-        normalize_task_id=tasks.node_name,
-        normalize_task_display_name=tasks.node_name,
+        node_converters={DbtResourceType.TEST: detached_tests_of(layer)},
+        normalize_task_id=node_name,
+        normalize_task_display_name=node_name,
         emit_datasets=False,
     )
 

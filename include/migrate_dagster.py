@@ -396,7 +396,8 @@ def _judge(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path
 
     All records are staged as one delivery in a database of its own, so that every rule is dbt's.
     """
-    from include.dbt_project import DbtFailed, run_dbt
+    from include.dbt.manifest import load_manifest
+    from include.dbt.runner import DbtFailed, run_dbt
     from include.warehouse import open_warehouse
 
     folder = scratch / "judging"
@@ -412,7 +413,12 @@ def _judge(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path
     )
     _write_extracts(history, folder, None)
     ingest(judging, logical_date=datetime(2000, 1, 1, tzinfo=UTC), run_id=RUN_ID)
-    result = run_dbt(judging, ["run", "--quiet", "--select", "tag:source", "tag:staging"], run_id=RUN_ID)
+    result = run_dbt(
+        judging,
+        ["run", "--quiet", "--select", "tag:source", "tag:staging"],
+        manifest=load_manifest(judging),
+        run_id=RUN_ID,
+    )
     if not result.success:
         raise DbtFailed("dbt could not stage the old records: " + "; ".join(str(r.message) for r in result.result))
     warehouse = open_warehouse(judging)

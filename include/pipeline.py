@@ -11,7 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include import dbt_project
+from include.artifacts import artifacts_dir
+from include.dbt.manifest import current_manifest, load_manifest
+from include.dbt.runner import run_dbt
 from include.errors import PipelineError, one_line
 from include.exports import FORMATS, Format, publish_exports, write_exports
 from include.files import replacing
@@ -49,7 +51,7 @@ def deliver(
     raises where another run is at work.
     """
     check_paths(settings, "DATA_QUALITY_REPORT_PATH", "LANDING_PATH")
-    dbt_project.current_manifest(settings)
+    current_manifest(settings)
     failure: str | None = None
     with alone(settings.landing_path, f"running a delivery (run {run_id})"):
         try:
@@ -128,7 +130,7 @@ def build(settings: Settings, *, run_id: str, full_refresh: bool = False, select
         *(["--full-refresh"] if full_refresh else []),
         *(["--select", *select] if select else []),
     ]
-    result = dbt_project.run_dbt(settings, args, run_id=run_id)
+    result = run_dbt(settings, args, manifest=load_manifest(settings), run_id=run_id)
     if not result.success:
         failed = [_explain(node) for node in result.result if node.status in ("error", "fail")]
         raise DeliveryFailed("dbt failed: " + "; ".join(failed))
@@ -248,7 +250,7 @@ def _delivered_at_of(settings: Settings, run_id: str) -> datetime:
 
 
 def _ingestion_note(settings: Settings, run_id: str) -> Path:
-    return dbt_project.artifacts_dir(settings, run_id) / "ingestion.json"
+    return artifacts_dir(settings, run_id) / "ingestion.json"
 
 
 def _explain(node: RunResult) -> str:

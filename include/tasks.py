@@ -1,4 +1,4 @@
-"""What stands between the DAG and the rest of include/: the tasks' functions, and how Cosmos renders a layer.
+"""The functions of the DAG's tasks: what stands between Airflow and the rest of include/.
 
 The heavy imports are inside the functions: the DAG file imports this module.
 """
@@ -8,14 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar
 
 from include.settings import load_settings
-
-if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
-    from cosmos.dbt.graph import DbtNode
 
 log = logging.getLogger(__name__)
 
@@ -28,40 +24,6 @@ ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 """The states of a task that will not run any more."""
 
 LAST_TASK = "quality_report"
-
-
-def node_name(node: DbtNode) -> str:
-    """Name a task as the dbt node that it builds, so that its file can be found by its name."""
-    return str(node.name)
-
-
-@cache
-def _layer_of_each_test() -> dict[str, str]:
-    from include.dbt_project import layer_of_each_test
-
-    return layer_of_each_test()
-
-
-def detached_tests_of(layer: str) -> Callable[..., BaseOperator | list[BaseOperator]]:
-    """Return Cosmos' converter for the tests of several parents, which run as tasks of their own.
-
-    Cosmos puts such a test into the group of every parent, so one that compares two layers would also run in the
-    earlier layer's group, before the later one is built. Here it becomes a task of the last layer that it reads, and
-    an empty list, to which any task can be chained, in the others.
-    """
-
-    def convert(*, task_id: str, task_args: dict[str, Any], dag: Any, task_group: Any, **_: Any) -> Any:
-        from cosmos.operators.local import DbtTestLocalOperator
-
-        # The id alone says which test it is: as `node`, Cosmos 1.15 passes the last one of the group.
-        name = task_id.removesuffix("_test")
-        if _layer_of_each_test()[name] != layer:
-            return []
-        return DbtTestLocalOperator(
-            task_id=name, select=name, dag=dag, task_group=task_group, **{**task_args, "emit_datasets": False}
-        )
-
-    return convert
 
 
 def delivery_time(dag_run: Any) -> datetime:

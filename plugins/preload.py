@@ -26,9 +26,9 @@ class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
-        """Do beforehand what each dbt task would have to; see include.dbt_project.warm_up for what it costs."""
+        """Do beforehand what each dbt task would have to; see include.dbt.cosmos.warm_up for what it costs."""
         if forks_tasks(sys.argv):
-            from include.dbt_project import warm_up
+            from include.dbt.cosmos import warm_up
 
             try:
                 warm_up()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from include.dbt_project import check_manifest
+from include.dbt.manifest import check_manifest
 from include.errors import PipelineError
 from include.files import replacing
 from include.layers import LAYERS

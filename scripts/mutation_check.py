@@ -84,7 +84,7 @@ def found_by(mutation: Mutation, clone: Path) -> str | None:
     if text.count(mutation.old) != 1:
         raise ValueError(f"{mutation.file} has {text.count(mutation.old)} times, not once: {mutation.old}")
     path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
-    if _run(clone, sys.executable, "-m", "include.dbt_project").returncode:
+    if _run(clone, sys.executable, "-m", "include.dbt.manifest").returncode:
         return _told(mutation, "dbt parse")
     # tests/unit/test_mutations.py finds every mutation, since `old` is gone.
     options = ("-x", "--quiet", "-p", "no:cacheprovider", "--deselect", "tests/unit/test_mutations.py")

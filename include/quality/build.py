@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import jsonschema
 
-from include.dbt_project import artifacts_dir, current_manifest
+from include.artifacts import artifacts_dir
+from include.dbt.manifest import current_manifest
 from include.errors import PipelineError
 from include.files import replacing, run_key
 from include.layers import LAYERS

@@ -15,7 +15,8 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include import dbt_project, tasks
+from include import tasks
+from include.dbt import manifest
 from include.layers import LAYERS
 from include.settings import PROJECT_ROOT
 from tests.support.settings import DATABRICKS
@@ -87,8 +88,8 @@ def test_each_dbt_node_is_in_the_group_of_its_layer(dag: DAG) -> None:
 
 
 def test_a_test_of_several_models_runs_once_in_the_last_layer_that_it_reads(dag: DAG) -> None:
-    layers = dbt_project.layer_of_each_test()
-    nodes = json.loads(dbt_project.manifest_path().read_text())["nodes"].values()
+    layers = manifest.layer_of_each_test()
+    nodes = json.loads(manifest.manifest_path().read_text())["nodes"].values()
     of_several = {
         node["name"] for node in nodes if node["resource_type"] == "test" and len(node["depends_on"]["nodes"]) > 1
     }
@@ -215,8 +216,8 @@ def test_unit_tests_do_not_run_on_the_days_data(dag: DAG) -> None:
 def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A dbt target folder of the test's own, with a copy of the manifest."""
     for name in ("manifest.json", "manifest.sha256"):
-        (tmp_path / name).write_bytes((dbt_project.target_dir() / name).read_bytes())
-    monkeypatch.setattr(dbt_project, "target_dir", lambda: tmp_path)
+        (tmp_path / name).write_bytes((manifest.target_dir() / name).read_bytes())
+    monkeypatch.setattr(manifest, "target_dir", lambda: tmp_path)
     return tmp_path
 
 

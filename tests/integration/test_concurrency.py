@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from include import pipeline, turns
-from include.dbt_project import DbtFailed
+from include.dbt.runner import DbtFailed
 from include.ledger import Ledger
 from include.pipeline import deliver
 from include.rebuild import rebuild

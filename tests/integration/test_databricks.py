@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from databricks.sdk.mixins.files import FilesExt
 
-from include.dbt_project import DBT_DIR
+from include.dbt.runner import DBT_DIR
 from include.ingestion import IngestionError
 from include.layers import KEPT_TABLES, LAYERS
 from include.ledger import Ledger

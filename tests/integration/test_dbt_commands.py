@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from include.dbt_project import DBT_DIR
+from include.dbt.runner import DBT_DIR
 from include.ingestion import ingest
 from include.settings import PROJECT_ROOT, Settings
 from tests.support.deliveries import day

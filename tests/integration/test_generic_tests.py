@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from include.dbt_project import DBT_DIR
+from include.dbt.runner import DBT_DIR
 
 
 class Case(NamedTuple):

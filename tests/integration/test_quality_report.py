@@ -13,7 +13,8 @@ import duckdb
 import jsonschema
 import pytest
 
-from include.dbt_project import artifacts_dir, manifest_path
+from include.artifacts import artifacts_dir
+from include.dbt.manifest import manifest_path
 from include.ingestion import IngestionError, ingest
 from include.pipeline import ingest_delivery, write_report
 from include.quality.build import SCHEMA_PATH, SCHEMA_VERSION, newest_report

@@ -22,7 +22,7 @@ from typing import Any
 from databricks.sql.client import Cursor as DatabricksCursor
 from dbt.adapters.duckdb.environments.local import DuckDBCursorWrapper
 
-from include.dbt_project import import_dbt, warm_up
+from include.dbt.cosmos import import_dbt, warm_up
 
 _processes = multiprocessing.get_context("forkserver")  # dbt is warmed up once, in the server
 _processes.set_forkserver_preload([__name__])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from include.dbt_project import run_dbt
+from include.dbt.manifest import load_manifest
+from include.dbt.runner import run_dbt
 from include.pipeline import DeliveryFailed, deliver
 from include.settings import Settings
 from tests.support.deliveries import day, write_extracts
@@ -30,7 +31,7 @@ def break_snapshots(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None
     selection = ["build", "--exclude-resource-type", "unit_test", "--exclude", "intermediate", "marts"]
 
     def stop_halfway(*_: object, run_id: str, **__: object) -> None:
-        run_dbt(settings, selection, run_id=run_id)
+        run_dbt(settings, selection, manifest=load_manifest(settings), run_id=run_id)
         raise DeliveryFailed("stopped after the snapshots")
 
     monkeypatch.setattr("include.pipeline.build", stop_halfway)

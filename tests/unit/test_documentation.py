@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from include.dbt_project import build_manifest, manifest_path
+from include.dbt.manifest import build_manifest, manifest_path
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
 from scripts import data_dictionary
 from tests.support.documents import RUN_DOCUMENTS, anchors, blocks, code, documents, prose

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.dbt_project import collect_run_results
+from include.dbt.cosmos import collect_run_results
 from include.ingestion import IngestionError
 from include.tasks import fail_fast
 from include.warehouse import StatementRejected, WarehouseBusy, WarehouseError, is_rejection

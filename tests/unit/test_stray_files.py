@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include import dbt_project
+from include.dbt import manifest, runner
 from include.files import run_key
 from include.pipeline import write_report
 from local_warehouse.catalog import Catalog
@@ -40,15 +40,15 @@ def test_a_report_is_written_among_files_that_are_no_reports_and_no_results(tmp_
 
 def test_the_manifest_is_not_stale_because_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "dbt"
-    shutil.copytree(dbt_project.DBT_DIR / "models", copy / "models")
-    monkeypatch.setattr(dbt_project, "DBT_DIR", copy)
-    before = dbt_project.sources_digest()
+    shutil.copytree(runner.DBT_DIR / "models", copy / "models")
+    monkeypatch.setattr(runner, "DBT_DIR", copy)
+    before = manifest.sources_digest()
 
     (copy / "models" / "@eaDir").mkdir()
     for name in ("models/.DS_Store", "models/@eaDir/src_customer.sql@SynoEAStream", ".nfs0001"):
         (copy / name).write_bytes(APPLE_DOUBLE)
 
-    assert dbt_project.sources_digest() == before
+    assert manifest.sources_digest() == before
 
 
 def test_the_local_warehouse_starts_among_them(tmp_path: Path) -> None:

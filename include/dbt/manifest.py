@@ -1,0 +1,189 @@
+"""dbt's manifest: the parsed project, from which the DAG is rendered. `python -m include.dbt.manifest` builds it.
+
+dbt is imported when the project is parsed or loaded: that takes seconds, and the DAG file imports this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from include.dbt import runner
+from include.dbt.runner import DbtFailed
+from include.errors import PipelineError
+from include.files import replacing
+from include.layers import LAYERS
+from include.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
+_NOT_SOURCES = {"target", "logs", "dbt_packages", "__pycache__", "@eaDir"}
+
+
+class StaleManifest(PipelineError):
+    """dbt's manifest is older than the dbt project; the message names the command that builds it."""
+
+
+def target_dir() -> Path:
+    """Return the folder of dbt's artifacts of the project."""
+    return runner.DBT_DIR / "target"
+
+
+def manifest_path() -> Path:
+    """Return the path of the project's manifest, once it is built."""
+    return target_dir() / "manifest.json"
+
+
+def _digest_path() -> Path:
+    return target_dir() / "manifest.sha256"
+
+
+def _parsed_dir() -> Path:
+    return target_dir() / "parsed"
+
+
+def sources_digest() -> str:
+    """Return the SHA-256 over the path and content of every file of the dbt project, and over dbt's version."""
+    digest = hashlib.sha256(version("dbt-core").encode())
+    for path in _source_files():
+        digest.update(f"\0{path.relative_to(runner.DBT_DIR)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _source_files() -> list[Path]:
+    return sorted(
+        Path(folder, name)
+        for folder, folders, names in _walk(runner.DBT_DIR)
+        for name in names
+        if not name.startswith(".") and not name.endswith("~")
+    )
+
+
+def _walk(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if name not in _NOT_SOURCES and not name.startswith(".")]
+        yield folder, folders, names
+
+
+def check_manifest() -> Path:
+    """Return the manifest's path, or raise StaleManifest if it was built from other sources.
+
+    Where there is none yet, it is built (5 s): in a checkout that Airflow is pointed at without `make` or an image's
+    build before, as `astro dev start --standalone` does. Raises DbtFailed when the project cannot be parsed.
+    """
+    built_from = _built_from()
+    if built_from is None:
+        build_manifest()
+    elif built_from != sources_digest():
+        raise StaleManifest(f"{manifest_path()} is older than the dbt project in {runner.DBT_DIR}: run `make manifest`")
+    return manifest_path()
+
+
+def _built_from() -> str | None:
+    return _digest_path().read_text() if _digest_path().exists() and manifest_path().exists() else None
+
+
+def build_manifest() -> bool:
+    """Build the manifest unless it is up to date; return whether it was built.
+
+    Raises DbtFailed, naming the file, when the project cannot be parsed.
+    """
+    digest = sources_digest()
+    if _built_from() == digest:
+        return False
+    _digest_path().unlink(missing_ok=True)
+    outdated = [path for path in _parsed_dir().glob("*") if path.is_file()]
+    parsed = _parse(load_settings())
+    for path in outdated:
+        if path.stem != parsed.stem:
+            path.unlink(missing_ok=True)
+    with replacing(manifest_path()) as temporary:
+        shutil.copyfile(parsed.with_suffix(".json"), temporary)
+    with replacing(_digest_path()) as temporary:
+        temporary.write_text(digest)
+    return True
+
+
+def load_manifest(settings: Settings) -> Manifest:
+    """Return dbt's parsed project, a new object each time (30 ms), parsing only what was never parsed before (4 s).
+
+    dbt's own partial parsing would start over whenever DUCKDB_PATH, --profile or --target differ in any way from the
+    last dbt command in the folder. What a parse really depends on are the sources and the names in the profile, so
+    one parse is kept for each of these.
+    """
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
+
+    parsed = _parsed(settings).read_bytes()
+    manifest: Manifest = Manifest.from_msgpack(parsed, decoder=extended_mashumuro_decoder)
+    return manifest
+
+
+def current_manifest(settings: Settings) -> Path:
+    """Return the path of manifest.json as the current sources give it, parsing only what was never parsed before.
+
+    Unlike manifest_path(), from which the DAG is rendered, it can't be missing or stale. Raises DbtFailed.
+    """
+    return _parsed(settings).with_suffix(".json")
+
+
+def _parsed(settings: Settings) -> Path:
+    parsed = _parsed_path(settings)
+    return parsed if parsed.exists() else _parse(settings)
+
+
+def _parsed_path(settings: Settings) -> Path:
+    """Return where the parse of the current sources for this target, and the settings that it reads, is kept."""
+    databricks = settings.databricks
+    depends_on = [sources_digest(), settings.dbt_target, settings.duckdb_path.stem]
+    if databricks:
+        depends_on += [databricks.catalog, databricks.schema, str(databricks.liquid_clustering)]
+    key = hashlib.sha256("\0".join(depends_on).encode()).hexdigest()[:24]
+    return _parsed_dir() / f"{key}.msgpack"
+
+
+def _parse(settings: Settings) -> Path:
+    parsed = _parsed_path(settings)
+    parsed.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parsed.parent) as target:
+        result = runner.invoke(settings, ["parse", "--no-partial-parse", "--quiet"], Path(target))
+        if not result.success:
+            raise DbtFailed(f"dbt could not parse {runner.DBT_DIR}: {result.exception}")
+        Path(target, "manifest.json").replace(parsed.with_suffix(".json"))
+        Path(target, "partial_parse.msgpack").replace(parsed)
+    return parsed
+
+
+def layer_of_each_test(manifest: Path | None = None) -> dict[str, str]:
+    """Map each data test's name to the layer whose task group runs it: the last layer that it reads from.
+
+    Raises ValueError naming a node that carries no layer's tag.
+    """
+    nodes = json.loads((manifest or manifest_path()).read_text())["nodes"]
+
+    def layer(unique_id: str) -> str:
+        for tag in nodes[unique_id]["tags"]:
+            if tag in LAYERS:
+                return str(tag)
+        raise ValueError(
+            f"{unique_id} has none of the tags {', '.join(LAYERS)}: give its folder one in dbt_project.yml"
+        )
+
+    return {
+        node["name"]: max((layer(parent) for parent in node["depends_on"]["nodes"]), key=LAYERS.index)
+        for node in nodes.values()
+        if node["resource_type"] == "test" and node["depends_on"]["nodes"]
+    }
+
+
+if __name__ == "__main__":
+    print("dbt manifest built" if build_manifest() else "dbt manifest is up to date")

@@ -1,0 +1,98 @@
+"""dbt in this process: run with the settings' environment, its results kept, the warehouse released.
+
+dbt is imported when it is run: that takes seconds, and the DAG file imports this module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from include.artifacts import keep_run_results
+from include.errors import PipelineError
+from include.files import run_key
+from include.settings import PROJECT_ROOT, Settings
+
+if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunnerResult
+    from dbt.contracts.graph.manifest import Manifest
+
+DBT_DIR = PROJECT_ROOT / "dbt"
+PROFILE = "lc_pipeline"
+
+
+class DbtFailed(PipelineError):
+    """dbt could not be run at all (as opposed to: it ran, and a node failed)."""
+
+
+def run_dbt(settings: Settings, args: list[str], *, manifest: Manifest, run_id: str) -> dbtRunnerResult:
+    """Run a dbt command and keep its results among the artifacts of run `run_id`.
+
+    `args` are dbt's arguments without the folders, e.g. `["build", "--full-refresh"]`; `manifest` is the parsed
+    project, of include.dbt.manifest. Raises DbtFailed when dbt did not get as far as running nodes; failed nodes and
+    tests are in the result, whose `success` is then False.
+    """
+    with tempfile.TemporaryDirectory() as target:
+        result = invoke(settings.connected(), args, Path(target), manifest=manifest, run_id=run_id)
+        if result.exception is not None:
+            raise DbtFailed(f"dbt {' '.join(args)}: {result.exception}") from result.exception
+        keep_run_results(settings, run_id, args[0], Path(target))
+    return result
+
+
+def invoke(
+    settings: Settings, args: list[str], target: Path, *, manifest: Manifest | None = None, run_id: str = ""
+) -> dbtRunnerResult:
+    """Run a dbt command that writes its artifacts to `target`, whatever comes of it.
+
+    Environment and working directory are as before afterwards, and the warehouse is released.
+    """
+    from dbt.cli.main import dbtRunner
+
+    folders = ["--project-dir", str(DBT_DIR), "--profiles-dir", str(DBT_DIR), "--target-path", str(target)]
+    with _environment(environment_of_run(settings, run_id)):
+        try:
+            return dbtRunner(manifest=manifest).invoke([*args, *folders, "--log-path", str(DBT_DIR / "logs")])
+        finally:
+            release_warehouse()
+
+
+def environment_of_run(settings: Settings, run_id: str) -> dict[str, str]:
+    """Return the variables that dbt reads: those of the settings, and the run that its query comment names."""
+    return settings.dbt_environment() | ({"PIPELINE_RUN": run_key(run_id)} if run_id else {})
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables; restore the environment, which dbt writes to, and the working directory."""
+    before, folder = dict(os.environ), Path.cwd()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def release_warehouse() -> None:
+    """Close what dbt left open in this process.
+
+    dbt-duckdb keeps the file open, and locked, for as long as the process lives; under `airflow dags test` and in
+    include.deliver the exports come next in the same process. dbt-databricks' sessions are closed by dbt itself.
+    """
+    from dbt.adapters.factory import reset_adapters
+
+    reset_adapters()
+    if "dbt.adapters.duckdb" not in sys.modules:
+        return
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    if DuckDBConnectionManager._ENV is not None:
+        DuckDBConnectionManager.env().close()
+        DuckDBConnectionManager.close_all_connections()
