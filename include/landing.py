@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from include import dbt_project
+from include.dbt import runner
 from include.entities import Entity
 
 UNDECLARED = "received__"
@@ -28,7 +28,7 @@ class Column:
 
 def declared_columns(entity: Entity) -> tuple[Column, ...]:
     """Return the columns of an extract, in the order of src_*: those that name a header in dbt's _source.yml."""
-    path = dbt_project.DBT_DIR / "models/source/_source.yml"
+    path = runner.DBT_DIR / "models/source/_source.yml"
     models = yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
     [columns] = [model["columns"] for model in models if model["name"] == entity.source]
     return tuple(

@@ -96,10 +96,12 @@ BAD_DELIVERIES = {
     "tabs": Bad("accounts", replaced(",", "\t"), r"Are the fields separated by '\\t' in place of a comma\?"),
     "a column too few": Bad("customers", replaced(",HasLoan", "", 1), f"{CUSTOMER_COLUMNS}.*: HasLoan is missing"),
     "a renamed column": Bad(
-        "accounts", replaced("Balance", "Saldo"), "Balance is missing. Is 'Saldo' the new name of Balance?"
+        "accounts", replaced("Balance", "Saldo"), "Balance is missing. Is 'Saldo' the new name of Balance\\?"
     ),
     "a column twice": Bad("customers", replaced("Name", "Name, NAME "), "Name is there 2 times"),
-    "a misspelt column": Bad("customers", replaced("CustomerID", "Customer ID"), "Is 'Customer ID' the new name of CustomerID?"),
+    "a misspelt column": Bad(
+        "customers", replaced("CustomerID", "Customer ID"), r"Is 'Customer ID' the new name of CustomerID\?"
+    ),
     "an unnamed column": Bad(
         "customers",
         lambda path: (replaced("HasLoan", "HasLoan,")(path), replaced("yes", "yes,x")(path)),
