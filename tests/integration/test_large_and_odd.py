@@ -13,7 +13,7 @@ from tests.support.deliveries import ACCOUNTS_HEADER, CUSTOMERS_HEADER, day
 from tests.support.local_warehouse import LocalWarehouse
 from tests.support.reference_model import BLANKS, Record, Reference
 from tests.support.settings import settings_in
-from tests.support.tables import read_tables
+from tests.support.tables import read_tables, rows_like
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,8 @@ def test_large_and_odd_values_are_treated_by_the_rules(engine: Settings) -> None
     reference.deliver(day(5).replace(tzinfo=None), records(CUSTOMERS, 3), records(ACCOUNTS, 4))
     found = read_tables(engine, without=("dbt_scd_id",))
     for table, expected in reference.tables().items():
-        assert sorted(found[table][1:]) == expected, f"{table} differs"
+        columns, *rows = found[table]
+        assert sorted(rows) == rows_like(columns, expected), f"{table} differs"
     assert len(found["stg_customer"]) - 1 == 3 + len(SHOWN_BLANKS)
     assert len(found["stg_account"]) - 1 == 5 + len(SHOWN_BLANKS)
     assert len(report.read_text(encoding="utf-8")) < MILLION

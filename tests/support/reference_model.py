@@ -11,8 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import zip_longest
 
-Row = tuple[object, ...]
+Row = dict[str, object]
+
+FIELDS = {
+    "customer": ("customer_id", "name", "has_loan"),
+    "account": ("account_id", "customer_id", "balance", "account_type"),
+}
+"""The columns of the files, in the order of the design's headers."""
 
 CENT = Decimal("0.01")
 BIGGEST_ID = 2**63 - 1
@@ -46,7 +53,7 @@ RATES = (Rates(None, (("20000", "0.02"), ("10000", "0.015"), ("0", "0.01")), "0.
 
 @dataclass(frozen=True)
 class Record:
-    """A record of an extract: its fields in the order of the design's header, None where it has no such field."""
+    """A record of an extract: its fields in the order of FIELDS, None (or the end) where it has no such field."""
 
     fields: tuple[str | None, ...]
     malformed: str | None = None
@@ -61,7 +68,7 @@ class Record:
 
 @dataclass
 class Version:
-    """A version of a key: its columns, and from when until when it is valid."""
+    """A version of a key: its columns beside the key, and from when until when it is valid."""
 
     columns: Row
     loaded_at: datetime
@@ -156,23 +163,22 @@ def clean_type(text: str | None) -> tuple[str | None, str | None]:
     return None, "account_type is not savings or checking"
 
 
-def judge_customer(record: Record) -> tuple[object, Row, list[str]]:
+def judge_customer(record: Row) -> tuple[object, Row, list[str | None]]:
     """Return the key, the columns beside it and all reasons against the record."""
-    key, bad_key = clean_id(record.fields[0])
-    name = clean(record.fields[1])
-    flag, bad_flag = clean_flag(record.fields[2])
-    columns = (simple_lower(name) if name is not None else None, flag)
-    reasons = [bad_key, None if name is not None else "name is missing", bad_flag]
-    return key, columns, [reason for reason in reasons if reason]
+    key, bad_key = clean_id(record["customer_id"])
+    name = clean(record["name"])
+    flag, bad_flag = clean_flag(record["has_loan"])
+    columns: Row = {"customer_name": simple_lower(name) if name is not None else None, "has_loan_flag": flag}
+    return key, columns, [bad_key, None if name is not None else "name is missing", bad_flag]
 
 
-def judge_account(record: Record) -> tuple[object, Row, list[str]]:
-    key = clean(record.fields[0])
-    customer, bad_customer = clean_id(record.fields[1])
-    balance, bad_balance = clean_balance(record.fields[2])
-    type_, bad_type = clean_type(record.fields[3])
-    reasons = [None if key is not None else "account_id is missing", bad_customer, bad_balance, bad_type]
-    return key, (customer, balance, type_), [reason for reason in reasons if reason]
+def judge_account(record: Row) -> tuple[object, Row, list[str | None]]:
+    key = clean(record["account_id"])
+    customer, bad_customer = clean_id(record["customer_id"])
+    balance, bad_balance = clean_balance(record["balance"])
+    type_, bad_type = clean_type(record["account_type"])
+    columns: Row = {"customer_id": customer, "balance_amount": balance, "account_type": type_}
+    return key, columns, [None if key is not None else "account_id is missing", bad_customer, bad_balance, bad_type]
 
 
 # --- one entity's way from landing to snapshot ----------------------------------------------------------------------
@@ -187,6 +193,10 @@ class Entity:
     judged: list[Judged] = field(default_factory=list)
     history: dict[object, list[Version]] = field(default_factory=lambda: defaultdict(list))
 
+    @property
+    def key(self) -> str:
+        return f"{self.name}_id"
+
     def deliver(self, at: datetime, records: Sequence[Record]) -> None:
         self.arrived = {record.identity: self.arrived.get(record.identity, at) for record in records}
         self.judged = [self._judge(number, record) for number, record in enumerate(records, start=1)]
@@ -197,11 +207,14 @@ class Entity:
         return {key: versions[-1] for key, versions in self.history.items() if versions[-1].valid_to is None}
 
     def _judge(self, number: int, record: Record) -> Judged:
-        key, columns, reasons = (judge_customer if self.name == "customer" else judge_account)(record)
-        if record.malformed:
-            reasons = [f"malformed record: {record.malformed}"]
+        judge = judge_customer if self.name == "customer" else judge_account
+        key, columns, against = judge(self._fields(record))
+        reasons = [f"malformed record: {record.malformed}"] if record.malformed else [why for why in against if why]
         status = "quarantined" if reasons else "staged"
         return Judged(record, number, self.arrived[record.identity], key, columns, reasons, status)
+
+    def _fields(self, record: Record) -> Row:
+        return dict(zip_longest(FIELDS[self.name], record.fields))
 
     def _judge_copies(self) -> None:
         copies = defaultdict(list)
@@ -209,7 +222,7 @@ class Entity:
             if judged.status == "staged":
                 copies[judged.key].append(judged)
         for group in copies.values():
-            if len({judged.columns for judged in group}) > 1:
+            if any(judged.columns != group[0].columns for judged in group):
                 for judged in group:
                     judged.status, judged.reasons = "quarantined", ["conflicting duplicate"]
             else:
@@ -232,22 +245,48 @@ class Entity:
                 self.history[key].append(Version(judged.columns, loaded_at, at))
 
     def source(self) -> list[Row]:
-        return [(*j.record.fields, j.number, j.loaded_at, j.record.raw, j.record.malformed) for j in self.judged]
+        return [
+            {
+                **self._fields(judged.record),
+                "source_row_number": judged.number,
+                "loaded_at": judged.loaded_at,
+                "raw_record": judged.record.raw,
+                "malformed_reason": judged.record.malformed,
+            }
+            for judged in self.judged
+        ]
 
     def staging(self) -> list[Row]:
-        return [(j.key, *j.columns, j.loaded_at) for j in self.judged if j.status == "staged"]
+        return [
+            {self.key: judged.key, **judged.columns, "loaded_at": judged.loaded_at}
+            for judged in self.judged
+            if judged.status == "staged"
+        ]
 
     def quarantine(self) -> list[Row]:
         return [
-            (*j.record.fields, j.record.raw, j.number, "; ".join(j.reasons), j.loaded_at)
-            for j in self.judged
-            if j.status == "quarantined"
+            {
+                **self._fields(judged.record),
+                "raw_record": judged.record.raw,
+                "source_row_number": judged.number,
+                "failure_reasons": "; ".join(judged.reasons),
+                "loaded_at": judged.loaded_at,
+            }
+            for judged in self.judged
+            if judged.status == "quarantined"
         ]
 
     def snapshot(self) -> list[Row]:
-        """Columns as in the warehouse, dbt_scd_id left out; dbt_updated_at is when a version begins."""
+        """Return the versions without dbt_scd_id; dbt_updated_at is when a version begins."""
         return [
-            (key, *version.columns, version.loaded_at, version.valid_from, version.valid_from, version.valid_to)
+            {
+                self.key: key,
+                **version.columns,
+                "loaded_at": version.loaded_at,
+                "dbt_updated_at": version.valid_from,
+                "dbt_valid_from": version.valid_from,
+                "dbt_valid_to": version.valid_to,
+            }
             for key, versions in self.history.items()
             for version in versions
         ]
@@ -272,30 +311,29 @@ class Reference:
         self.accounts.deliver(at, accounts)
         owners = self.customers.current()
         self.joined = [
-            (
-                key,
-                *account.columns,
-                *owners[account.columns[0]].columns,
-                max(account.valid_from, owners[account.columns[0]].valid_from),
-            )
+            {
+                "account_id": key,
+                **account.columns,
+                **owners[account.columns["customer_id"]].columns,
+                "valid_from_at": max(account.valid_from, owners[account.columns["customer_id"]].valid_from),
+            }
             for key, account in self.accounts.current().items()
-            if account.columns[0] in owners
+            if account.columns["customer_id"] in owners
         ]
         in_force = max(
             (rates for rates in self.rates if (rates.since or date.min) <= at.date()),
             key=lambda rates: rates.since or date.min,
         )
-        summary = {row[0]: interest(row, in_force) for row in self.savings()}
+        summary = {row["account_id"]: interest(row, in_force) for row in self.savings()}
         self.summary = {key: calculated(row, self.summary.get(key), at) for key, row in summary.items()}
-        self.profile = {
-            key: calculated(row, self.profile.get(key), at) for key, row in totals(self.savings(), summary).items()
-        }
+        profile = totals(self.savings(), summary)
+        self.profile = {key: calculated(row, self.profile.get(key), at) for key, row in profile.items()}
 
     def savings(self) -> list[Row]:
-        return [row for row in self.joined if row[3] == "savings"]
+        return [row for row in self.joined if row["account_type"] == "savings"]
 
-    def tables(self) -> dict[str, list[tuple[str, ...]]]:
-        """Return the rows of each table as text, sorted."""
+    def tables(self) -> dict[str, list[dict[str, str]]]:
+        """Return the rows of each table, cells as text."""
         rows = {
             "src_customer": self.customers.source(),
             "src_account": self.accounts.source(),
@@ -310,36 +348,48 @@ class Reference:
             "account_summary": list(self.summary.values()),
             "customer_profile": list(self.profile.values()),
         }
-        return {table: sorted(tuple(as_text(cell) for cell in row) for row in found) for table, found in rows.items()}
+        return {
+            table: [{column: as_text(cell) for column, cell in row.items()} for row in found]
+            for table, found in rows.items()
+        }
 
 
-def interest(row: Row, rates: Rates) -> Row:
-    key, customer, balance, _, _, has_loan, _ = row
+def interest(savings: Row, rates: Rates) -> Row:
+    balance = savings["balance_amount"]
     assert isinstance(balance, Decimal)
-    rate = rates.of(balance, has_loan)
+    rate = rates.of(balance, savings["has_loan_flag"])
     earned = (balance * rate).quantize(CENT, ROUND_HALF_UP)
-    return key, customer, balance, rate.quantize(Decimal("0.0001")), earned, balance + earned
+    return {
+        "account_id": savings["account_id"],
+        "customer_id": savings["customer_id"],
+        "original_balance_amount": balance,
+        "interest_rate_pct": rate.quantize(Decimal("0.0001")),
+        "annual_interest_amount": earned,
+        "new_balance_amount": balance + earned,
+    }
 
 
 def totals(savings: list[Row], summary: dict[object, Row]) -> dict[object, Row]:
-    of_customer = defaultdict(list)
+    accounts_of = defaultdict(list)
     for row in savings:
-        of_customer[row[1], row[4], row[5]].append(summary[row[0]])
+        accounts_of[row["customer_id"], row["customer_name"], row["has_loan_flag"]].append(summary[row["account_id"]])
     return {
-        customer: (
-            customer,
-            name,
-            has_loan,
-            len(rows),
-            sum((row[2] for row in rows), Decimal(0)),
-            sum((row[4] for row in rows), Decimal(0)),
-        )
-        for (customer, name, has_loan), rows in of_customer.items()
+        customer: {
+            "customer_id": customer,
+            "customer_name": name,
+            "has_loan_flag": has_loan,
+            "total_accounts_count": len(accounts),
+            "total_balance_amount": sum((row["original_balance_amount"] for row in accounts), Decimal(0)),
+            "total_annual_interest_amount": sum((row["annual_interest_amount"] for row in accounts), Decimal(0)),
+        }
+        for (customer, name, has_loan), accounts in accounts_of.items()
     }
 
 
 def calculated(row: Row, before: Row | None, at: datetime) -> Row:
-    return (*row, before[-1] if before and before[:-1] == row else at)
+    """Add calculated_at: as before where nothing else has changed."""
+    unchanged = before is not None and {**before, "calculated_at": None} == {**row, "calculated_at": None}
+    return {**row, "calculated_at": before["calculated_at"] if before and unchanged else at}
 
 
 def as_text(cell: object) -> str:

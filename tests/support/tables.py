@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -41,6 +42,13 @@ def read_table(settings: Settings, table: str, *, without: tuple[str, ...] = ())
 def read_tables(settings: Settings, *, without: tuple[str, ...] = ()) -> dict[str, Table]:
     """Return every table of the pipeline, as read_table() does."""
     return {table: read_table(settings, table, without=without) for table in LAYER_OF}
+
+
+def rows_like(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
+    """Return named cells in the order of a table's columns, which must be the same ones; rows sorted."""
+    for row in rows:
+        assert row.keys() == set(columns), f"expected the columns {', '.join(row)}, found {', '.join(columns)}"
+    return sorted(tuple(row[column] for column in columns) for row in rows)
 
 
 def read_types(settings: Settings) -> dict[str, dict[str, str]]:
