@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from include.dbt import runner
+from tests.support.project import use_copy
 from tests.support.reference_model import Rates
 
 SEED = "seeds/interest_rate_tier.csv"
@@ -17,11 +16,8 @@ HEADER = "valid_from_date,from_balance_amount,below_balance_amount,base_rate_pct
 
 def change_rates(change: Callable[[str], str], folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Let the pipeline use a copy of the dbt project in `folder`, the text of whose rates `change` has made."""
-    project = folder / "dbt"
-    shutil.copytree(runner.DBT_DIR, project, ignore=shutil.ignore_patterns("target", "logs"))
-    seed = project / SEED
+    seed = use_copy(folder, patch) / SEED
     seed.write_text(change(seed.read_text()))
-    patch.setattr(runner, "DBT_DIR", project)
 
 
 def as_seed(sets: Sequence[Rates]) -> str:

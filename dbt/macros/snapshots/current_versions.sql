@@ -31,8 +31,9 @@
     only after it has taken every row for changed.
 #}
 {% macro add_new_columns(staging) %}
-    {% if execute and load_cached_relation(this) is not none %}
-        {% set new = adapter.get_missing_columns(staging, this) %}
-        {% if new %}{% do alter_relation_add_remove_columns(this, new, none) %}{% endif %}
+    {% set snapshot = load_cached_relation(this) if execute %}
+    {% if snapshot %}
+        {% set new = adapter.get_missing_columns(staging, snapshot) %}
+        {% if new %}{% do alter_relation_add_remove_columns(snapshot, new, none) %}{% endif %}
     {% endif %}
 {% endmacro %}
