@@ -1,6 +1,9 @@
 """The layers of the pipeline, in order: the task groups, the dbt tags and the report's sections all come from here."""
 
-LAYERS = ("source", "staging", "snapshots", "intermediate", "marts")
+from typing import Literal, get_args
+
+Layer = Literal["source", "staging", "snapshots", "intermediate", "marts"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 KEPT_TABLES = {
     "snapshots": ("snap_customer", "snap_account"),
