@@ -9,7 +9,6 @@ the largest process, and the time of each dbt node of the daily delivery. Times 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.extracts import Shape, write_days
 from include.dbt.runner import DBT_DIR
+from include.quality.report import Report
 from include.settings import PROJECT_ROOT
 
 DELIVERED_AT = ("2026-01-05T02:00:00+00:00", "2026-01-06T02:00:00+00:00")
@@ -144,11 +144,10 @@ def _print_costs(way: str, costs: list[Cost], floors: list[Cost]) -> None:
 
 def _print_nodes(reports: Path) -> None:
     """Print the time that dbt took for each node of the second delivery, the slowest first."""
-    newest = max(reports.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    report = json.loads(newest.read_text(encoding="utf-8"))
+    report = Report.load(max(reports.glob("*.json"), key=lambda path: path.stat().st_mtime_ns))
     nodes = [
-        (node["seconds"] or 0.0, node.get("kind", "test"), node["name"])
-        for node in (*report["models"], *report["tests"])
+        *((model.seconds or 0.0, model.kind, model.name) for model in report.models),
+        *((test.seconds or 0.0, "test", test.name) for test in report.tests),
     ]
     print(
         f"\ndbt nodes of the daily delivery of include.deliver: {sum(node[0] for node in nodes):.1f} s over 2 threads"

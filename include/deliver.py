@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from datetime import UTC, datetime
 
@@ -31,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (PipelineError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
-    print(summary(json.loads(report.read_text(encoding="utf-8")), report, settings.output_path))
+    print(summary(report, settings.output_path))
     return 0
 
 

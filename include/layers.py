@@ -1,8 +1,11 @@
 """The layers of the pipeline, in order: the task groups, the dbt tags and the report's sections all come from here."""
 
+from typing import Literal, get_args
+
 from include.entities import ENTITIES
 
-LAYERS = ("source", "staging", "snapshots", "intermediate", "marts")
+Layer = Literal["source", "staging", "snapshots", "intermediate", "marts"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 KEPT_TABLES = {
     "snapshots": tuple(entity.snapshot for entity in ENTITIES),

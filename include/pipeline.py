@@ -27,6 +27,9 @@ from include.warehouse import Warehouse, open_warehouse
 if TYPE_CHECKING:
     from dbt.contracts.results import RunResult
 
+
+    from include.quality.report import Outcome
+
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
 """dbt's command for a delivery; unit tests test the code and not the day's data, and run in `make test`."""
 
@@ -92,7 +95,7 @@ def ingest_delivery(
     can't be written to, UnusablePath.
     """
     check_paths(settings, "DATA_QUALITY_REPORT_PATH")  # without it nothing could be noted
-    outcome: str = "refused"
+    outcome: Outcome = "refused"
     delivered_at: datetime | None = None
     message: str | None = None
     try:
@@ -226,22 +229,24 @@ def _check_history(settings: Settings, warehouse: Warehouse) -> None:
 def _note_ingestion(
     settings: Settings,
     run_id: str,
-    outcome: str,
+    outcome: Outcome,
     error: str | None,
     logical_date: datetime,
     delivered_at: datetime | None,
     full_refresh: bool,
 ) -> None:
-    note = {
-        "run_id": run_id,
-        "outcome": outcome,
-        "error": error,
-        "logical_date": time_text(logical_date),
-        "delivered_at": time_text(delivered_at) if delivered_at else None,
-        "full_refresh": full_refresh,
-    }
+    from include.quality.report import IngestionNote
+
+    note = IngestionNote(
+        run_id=run_id,
+        outcome=outcome,
+        error=error,
+        logical_date=logical_date,
+        delivered_at=delivered_at,
+        full_refresh=full_refresh,
+    )
     with replacing(_ingestion_note(settings, run_id)) as temporary:
-        temporary.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(note.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _delivered_at_of(settings: Settings, run_id: str) -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -39,7 +38,7 @@ def main() -> int:
         for number, day in enumerate(DAYS, start=1):
             print(f"\n=== Day {number}: {day:%Y-%m-%d} " + "=" * 60, flush=True)
             report = deliver(settings, logical_date=day, run_id=f"demo__day_{number}")
-            print(summary(json.loads(report.read_text(encoding="utf-8")), report, settings.output_path))
+            print(summary(report, settings.output_path))
             after = _current(settings)
             if before:
                 _print_changes(before, after)

@@ -5,37 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from include.layers import LAYERS
+from include.layers import LAYERS, Layer
+from include.quality.report import BuiltNode, Counts, DataTest, Node, Status
 
-STATUSES = ("pass", "warn", "fail", "error", "skipped", "not_run")
 _STATUS_OF = {"success": "pass", "runtime error": "error", "partial success": "error", "no-op": "skipped"}
+_NO_RESULT = {"status": "not_run", "execution_time": None, "message": None, "failures": None}
 
 
-@dataclass(frozen=True)
-class NodeResult:
-    """A node of the dbt project (model, snapshot, seed or data test) and what became of it in a run."""
+def load_results(manifest_path: Path, artifacts: Path) -> tuple[tuple[BuiltNode, ...], tuple[DataTest, ...]]:
+    """Return what was built and the data tests, both in the order of their layers; the latest result of each wins.
 
-    unique_id: str
-    name: str
-    kind: str
-    layer: str
-    status: str
-    seconds: float | None
-    message: str | None
-    severity: str | None
-    column: str | None
-    models: tuple[str, ...]
-    downstream: tuple[str, ...]
-    failures: int | None
-    sql: str | None
-
-
-def load_results(manifest_path: Path, artifacts: Path) -> list[NodeResult]:
-    """Return every node of the manifest, unit tests excepted, in the order of its layers; latest result wins."""
+    Of a test, what its tables say (`rows`, `failure_share`, `failing_rows`) is left open.
+    """
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     nodes = {
         unique_id: node
@@ -43,17 +27,25 @@ def load_results(manifest_path: Path, artifacts: Path) -> list[NodeResult]:
         if node["resource_type"] in ("model", "snapshot", "seed", "test")
     }
     results = _latest_results(artifacts)
-    layer_of = {unique_id: _layer(unique_id, nodes) for unique_id in nodes}
-    found = [
-        _node_result(node, layer_of[unique_id], results.get(unique_id), manifest) for unique_id, node in nodes.items()
-    ]
-    return sorted(found, key=lambda node: (LAYERS.index(node.layer), node.kind == "test", node.name))
+    built: list[BuiltNode] = []
+    tests: list[DataTest] = []
+    for unique_id, node in nodes.items():
+        layer, result = _layer(unique_id, nodes), results.get(unique_id, _NO_RESULT)
+        if node["resource_type"] == "test":
+            tests.append(_data_test(node, layer, result, manifest))
+        else:
+            built.append(BuiltNode(**_what_became_of(node, layer, result), kind=node["resource_type"]))
+    return tuple(sorted(built, key=_place)), tuple(sorted(tests, key=_place))
 
 
-def count_statuses(nodes: Iterable[NodeResult]) -> dict[str, int]:
-    """Return how many nodes have each status; every status is there."""
+def count_statuses(nodes: Iterable[Node]) -> Counts:
+    """Return how many nodes have each status."""
     counts = Counter(node.status for node in nodes)
-    return {status: counts[status] for status in STATUSES}
+    return Counts.model_validate({status: counts[status] for status in get_args(Status)})
+
+
+def _place(node: Node) -> tuple[int, str]:
+    return LAYERS.index(node.layer), node.name
 
 
 def _latest_results(artifacts: Path) -> dict[str, dict[str, Any]]:
@@ -68,7 +60,7 @@ def _latest_results(artifacts: Path) -> dict[str, dict[str, Any]]:
     return {unique_id: result for unique_id, (_, result) in latest.items()}
 
 
-def _layer(unique_id: str, nodes: Mapping[str, Any]) -> str:
+def _layer(unique_id: str, nodes: Mapping[str, Any]) -> Layer:
     """Return a node's layer by its tag; a test belongs to the last layer that it reads from."""
     node = nodes[unique_id]
     if node["resource_type"] == "test":
@@ -78,26 +70,34 @@ def _layer(unique_id: str, nodes: Mapping[str, Any]) -> str:
     return next(layer for layer in LAYERS if layer in node["tags"])
 
 
-def _node_result(
-    node: Mapping[str, Any], layer: str, result: Mapping[str, Any] | None, manifest: Mapping[str, Any]
-) -> NodeResult:
+def _what_became_of(node: Mapping[str, Any], layer: Layer, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that every node of the report has."""
+    status = _STATUS_OF.get(result["status"], result["status"])
+    seconds = result["execution_time"]
+    return {
+        "name": node["name"],
+        "layer": layer,
+        "status": status,
+        "seconds": None if seconds is None else round(seconds, 3),
+        "message": result["message"] if status == "error" else None,
+    }
+
+
+def _data_test(
+    node: Mapping[str, Any], layer: Layer, result: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> DataTest:
     parents = [parent for parent in node["depends_on"].get("nodes", []) if parent in manifest["nodes"]]
-    is_test = node["resource_type"] == "test"
-    status = result["status"] if result else "not_run"
-    return NodeResult(
-        unique_id=node["unique_id"],
-        name=node["name"],
-        kind=node["resource_type"],
-        layer=layer,
-        status=_STATUS_OF.get(status, status),
-        seconds=round(result["execution_time"], 3) if result else None,
-        message=result["message"] if result else None,
-        severity=node["config"]["severity"].lower() if is_test else None,
-        column=node.get("column_name") if is_test else None,
-        models=tuple(sorted(manifest["nodes"][parent]["name"] for parent in parents)) if is_test else (),
-        downstream=_downstream(parents, manifest) if is_test else (),
-        failures=result["failures"] if result and is_test else None,
-        sql=result.get("compiled_code") if result and is_test else None,
+    return DataTest(
+        **_what_became_of(node, layer, result),
+        models=tuple(sorted(manifest["nodes"][parent]["name"] for parent in parents)),
+        column=node.get("column_name"),
+        severity=node["config"]["severity"].lower(),
+        failures=result["failures"],
+        rows=None,
+        failure_share=None,
+        failing_rows=(),
+        sql=result.get("compiled_code"),
+        downstream=_downstream(parents, manifest),
     )
 
 

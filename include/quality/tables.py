@@ -7,20 +7,27 @@ from typing import Any
 
 from include.entities import ENTITIES, Entity
 from include.ledger import Delivery, time_text
+from include.quality.report import (
+    LISTED,
+    SAMPLE_ROWS,
+    KeyChanges,
+    MartChanges,
+    OrphanAccount,
+    OrphanAccounts,
+    QuarantineReason,
+    Reconciliation,
+    SnapshotIntegrity,
+    StaleKey,
+    StaleKeys,
+)
 from include.warehouse import Warehouse
-
-LISTED = 20
-"""How many stale keys or orphan accounts are listed by name; all are counted."""
-
-SAMPLE_ROWS = 5
-"""How many failing rows of a test are shown."""
 
 NAME_COLUMNS = {"name", "customer_name", "raw_record"}
 """Columns that hold a person's name, or may: masked in every report."""
 
 
-def reconciliation(warehouse: Warehouse, delivery: Delivery) -> list[dict[str, Any]]:
-    """Per file: records read = staged + duplicates + quarantined (design, section 6.8)."""
+def reconciliation(warehouse: Warehouse, delivery: Delivery) -> tuple[Reconciliation, ...]:
+    """Return for each file: records read = staged + duplicates + quarantined (design, section 6.8)."""
     found = []
     for entity in ENTITIES:
         counts = {
@@ -33,20 +40,20 @@ def reconciliation(warehouse: Warehouse, delivery: Delivery) -> list[dict[str, A
         read = delivery.file(entity.file).rows
         staged, duplicates, quarantined = (counts.get(name, 0) for name in ("staged", "duplicate", "quarantined"))
         found.append(
-            {
-                "file": entity.file,
-                "read": read,
-                "staged": staged,
-                "duplicates": duplicates,
-                "quarantined": quarantined,
-                "balanced": read == staged + duplicates + quarantined,
-            }
+            Reconciliation(
+                file=entity.file,
+                read=read,
+                staged=staged,
+                duplicates=duplicates,
+                quarantined=quarantined,
+                balanced=read == staged + duplicates + quarantined,
+            )
         )
-    return found
+    return tuple(found)
 
 
-def quarantine_reasons(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Per file and reason, the records that have it; one record can have several."""
+def quarantine_reasons(warehouse: Warehouse) -> tuple[QuarantineReason, ...]:
+    """Return for each file and reason how many records have it; one record can have several."""
     found: dict[tuple[str, str], int] = {}
     for entity in ENTITIES:
         rows = _rows(
@@ -58,11 +65,11 @@ def quarantine_reasons(warehouse: Warehouse) -> list[dict[str, Any]]:
             for reason in row["failure_reasons"].split("; "):
                 found[entity.file, reason] = found.get((entity.file, reason), 0) + row["records"]
     ordered = sorted(found.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
-    return [{"file": file, "reason": reason, "records": records} for (file, reason), records in ordered]
+    return tuple(QuarantineReason(file=file, reason=reason, records=records) for (file, reason), records in ordered)
 
 
-def stale_keys(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Per entity, the keys that arrived in quarantined records alone and keep their last version (section 6.7)."""
+def stale_keys(warehouse: Warehouse) -> tuple[StaleKeys, ...]:
+    """Return for each entity the keys that came in bad records alone and keep their last version (section 6.7)."""
     found = []
     for entity in ENTITIES:
         rows = _rows(
@@ -78,17 +85,17 @@ def stale_keys(warehouse: Warehouse) -> list[dict[str, Any]]:
             """,
         )
         found.append(
-            {
-                "entity": entity.name,
-                "count": rows[0]["total"] if rows else 0,
-                "keys": [{"key": row["stale_key"], "valid_from": _time(row["since"])} for row in rows],
-            }
+            StaleKeys(
+                entity=entity.name,
+                count=rows[0]["total"] if rows else 0,
+                keys=tuple(StaleKey(key=row["stale_key"], valid_from=_aware(row["since"])) for row in rows),
+            )
         )
-    return found
+    return tuple(found)
 
 
-def orphan_accounts(warehouse: Warehouse) -> dict[str, Any]:
-    """The valid accounts whose customer is not current, with the reason (section 6.8)."""
+def orphan_accounts(warehouse: Warehouse) -> OrphanAccounts:
+    """Return the valid accounts whose customer is not current, with the reason (section 6.8)."""
     rows = _rows(
         warehouse,
         f"""
@@ -112,12 +119,17 @@ def orphan_accounts(warehouse: Warehouse) -> dict[str, Any]:
         order by account.account_id limit {LISTED}
         """,
     )
-    listed = [{name: row[name] for name in ("account_id", "customer_id", "reason")} for row in rows]
-    return {"count": rows[0]["total"] if rows else 0, "accounts": listed}
+    return OrphanAccounts(
+        count=rows[0]["total"] if rows else 0,
+        accounts=tuple(
+            OrphanAccount(account_id=row["account_id"], customer_id=row["customer_id"], reason=row["reason"])
+            for row in rows
+        ),
+    )
 
 
-def scd2_integrity(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Per snapshot: versions, current ones, versions that overlap the one before, ranges that end before they begin."""
+def scd2_integrity(warehouse: Warehouse) -> tuple[SnapshotIntegrity, ...]:
+    """Return for each snapshot its versions: all, current, overlapping the one before, ending before they begin."""
     found = []
     for entity in ENTITIES:
         row = _rows(
@@ -138,12 +150,12 @@ def scd2_integrity(warehouse: Warehouse) -> list[dict[str, Any]]:
             ) as versions
             """,
         )[0]
-        found.append({"snapshot": f"snap_{entity.name}", **row})
-    return found
+        found.append(SnapshotIntegrity(snapshot=f"snap_{entity.name}", **row))
+    return tuple(found)
 
 
-def changes(warehouse: Warehouse, delivery: Delivery) -> list[dict[str, Any]]:
-    """Per entity, the keys that the delivery made new, changed, closed or brought back.
+def changes(warehouse: Warehouse, delivery: Delivery) -> tuple[KeyChanges, ...]:
+    """Return for each entity how many keys the delivery made new, changed, closed or brought back.
 
     A closed key has its last version end at `delivered_at`. Of the versions that begin at `delivered_at`, one of a key
     without earlier versions is new, one that takes over where the last one ended is a change, one after a gap is a
@@ -171,40 +183,40 @@ def changes(warehouse: Warehouse, delivery: Delivery) -> list[dict[str, Any]]:
             """,
         )[0]
         found.append(
-            {
-                "entity": entity.name,
-                "new": row["new_keys"],
-                "changed": row["changed_keys"],
-                "closed": row["closed_keys"],
-                "returned": row["returned_keys"],
-            }
+            KeyChanges(
+                entity=entity.name,
+                new=row["new_keys"],
+                changed=row["changed_keys"],
+                closed=row["closed_keys"],
+                returned=row["returned_keys"],
+            )
         )
-    return found
+    return tuple(found)
 
 
-def mart_changes(warehouse: Warehouse, delivery: Delivery) -> list[dict[str, Any]]:
-    """Per mart, its rows and how many of them the delivery made or changed."""
+def mart_changes(warehouse: Warehouse, delivery: Delivery) -> tuple[MartChanges, ...]:
+    """Return for each mart its rows and how many of them the delivery made or changed."""
     at = _literal(delivery.delivered_at)
-    return [
-        {
-            "mart": mart,
+    return tuple(
+        MartChanges(
+            mart=mart,
             **_rows(
                 warehouse,
                 "select count(*) as total_rows, "
                 f"count(case when calculated_at = {at} then 1 end) as changed_rows "
                 f"from {warehouse.relation('marts', mart)}",
             )[0],
-        }
+        )
         for mart in ("account_summary", "customer_profile")
-    ]
+    )
 
 
-def failing_rows(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
+def failing_rows(warehouse: Warehouse, sql: str) -> tuple[dict[str, str | None], ...]:
     """Return a few of the rows that a test found, as text, names masked."""
-    return [
+    return tuple(
         {column: _shown(column, value) for column, value in row.items()}
         for row in _rows(warehouse, f"select * from (\n{sql}\n) as failing limit {SAMPLE_ROWS}")
-    ]
+    )
 
 
 def count_rows(warehouse: Warehouse, layer: str, table: str) -> int:
@@ -212,11 +224,11 @@ def count_rows(warehouse: Warehouse, layer: str, table: str) -> int:
     return int(_rows(warehouse, f"select count(*) as found from {warehouse.relation(layer, table)}")[0]["found"])
 
 
-def _shown(column: str, value: Any) -> str | None:
+def _shown(column: str, value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, datetime):
-        return _time(value)
+        return time_text(_aware(value))
     return f"*** ({len(str(value))} characters)" if column.lower() in NAME_COLUMNS else str(value)[:200]
 
 
@@ -233,8 +245,8 @@ def _snapshot(warehouse: Warehouse, entity: Entity) -> str:
     return warehouse.relation("snapshots", f"snap_{entity.name}")
 
 
-def _time(value: datetime) -> str:
-    return time_text(value if value.tzinfo else value.replace(tzinfo=UTC))
+def _aware(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def _literal(time: datetime) -> str:

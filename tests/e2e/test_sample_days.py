@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import pyarrow.parquet as pq
 import pytest
 
-from include.quality.build import SCHEMA_PATH
+from include.quality.report import SCHEMA_PATH
 from include.settings import PROJECT_ROOT
 from tests.support import expected
 from tests.support.settings import environment_of, settings_in

@@ -139,7 +139,7 @@ def test_a_session_that_is_not_in_utc_is_refused_and_its_literals_are_right_all_
     assert "The session's time zone is America/New_York, expected UTC: keep" in of_dbt.stdout
     assert Ledger.load(settings.landing_path) == before
     found = mart_changes(open_warehouse(settings), before.entries[0])
-    assert all(mart["changed_rows"] == mart["total_rows"] > 0 for mart in found), found
+    assert all(mart.changed_rows == mart.total_rows > 0 for mart in found), found
 
 
 def test_a_service_principal_delivers_to_a_warehouse_that_is_still_starting_and_again_changes_nothing(

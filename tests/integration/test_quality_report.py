@@ -17,7 +17,8 @@ from include.artifacts import artifacts_dir
 from include.dbt.manifest import manifest_path
 from include.ingestion import IngestionError, ingest
 from include.pipeline import ingest_delivery, write_report
-from include.quality.build import SCHEMA_PATH, SCHEMA_VERSION, newest_report
+from include.quality.build import newest_report
+from include.quality.report import SCHEMA_PATH, SCHEMA_VERSION
 from include.quality.summary import main as summary_main
 from include.quality.tables import NAME_COLUMNS, failing_rows
 from include.settings import Settings
@@ -123,6 +124,15 @@ def test_a_report_of_another_schema_version_is_left_out_of_the_trend(settings: S
     assert [run["run_id"] for run in read(write_report(settings, run_id="new"))["trend"]] == ["new"]
 
 
+def test_a_report_that_lacks_a_field_is_left_out_of_the_trend(settings: Settings) -> None:
+    path = write_report(settings, run_id="damaged")
+    report = read(path)
+    del report["totals"]["tests"]["warn"]
+    path.write_text(json.dumps(report))
+
+    assert [run["run_id"] for run in read(write_report(settings, run_id="new"))["trend"]] == ["new"]
+
+
 def test_writing_the_report_again_replaces_it(settings: Settings) -> None:
     write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
     ingest_delivery(settings, logical_date=day(5), run_id="run")
@@ -166,7 +176,7 @@ def test_failing_rows_show_no_names(tmp_path: Path, column: str) -> None:
 
     rows = failing_rows(DuckDBWarehouse(tmp_path / "db.duckdb"), f"select 7 as customer_id, 'Ada Lovelace' as {column}")
 
-    assert rows == [{"customer_id": "7", column: "*** (12 characters)"}]
+    assert rows == ({"customer_id": "7", column: "*** (12 characters)"},)
 
 
 def test_at_most_a_few_failing_rows_are_shown(tmp_path: Path) -> None:
@@ -191,3 +201,14 @@ def test_the_summary_of_the_newest_report_says_why_a_delivery_was_refused(
     printed = capsys.readouterr().out
     assert "accounts.csv has a header and no records" in printed
     assert printed.rstrip().endswith("verdict    fail")
+
+
+def test_the_summary_of_a_file_that_is_no_report_says_so_in_one_line(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = settings.input_path / "other.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"by": "somebody else"}')
+
+    assert summary_main([str(path)]) == 1
+    assert capsys.readouterr().err == f"error: {path} holds no report of version 1.0: schema_version: Field required\n"

@@ -1,4 +1,4 @@
-"""The documents against what they are about: links, commands, settings, the data dictionary."""
+"""The documents against what they are about: links, commands, settings, the data dictionary, the report's schema."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from include.dbt.manifest import build_manifest, manifest_path
+from include.quality.report import SCHEMA_PATH, schema_text
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
 from scripts import data_dictionary
 from tests.support.documents import RUN_DOCUMENTS, anchors, blocks, code, documents, prose
@@ -44,6 +45,10 @@ def test_the_data_dictionary_is_what_the_manifest_says() -> None:
     assert DOCUMENTS["docs/architecture/data_dictionary.md"] == data_dictionary.dictionary(manifest), (
         "run `make docs` and commit what it writes"
     )
+
+
+def test_the_published_schema_of_the_report_is_what_its_types_say() -> None:
+    assert SCHEMA_PATH.read_text(encoding="utf-8") == schema_text(), "run `make docs` and commit what it writes"
 
 
 def test_the_data_dictionary_describes_and_types_every_column() -> None:

@@ -1,0 +1,326 @@
+"""What a quality report holds. `python -m include.quality.report` writes the JSON schema that follows from it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+
+from include.errors import PipelineError
+from include.files import replacing
+from include.ingestion import Outcome as IngestionOutcome
+from include.layers import Layer
+from include.ledger import FILE_NAMES, time_text
+from include.settings import PROJECT_ROOT, DatabaseType
+
+SCHEMA_PATH = Path(__file__).with_name("quality_report.schema.json")
+TREND_RUNS = 30
+LISTED = 20
+"""How many stale keys or orphan accounts are listed by name; all are counted."""
+SAMPLE_ROWS = 5
+"""How many failing rows of a test are shown."""
+
+SchemaVersion = Literal["1.0"]
+SCHEMA_VERSION: SchemaVersion = "1.0"
+
+Status = Literal["pass", "warn", "fail", "error", "skipped", "not_run"]
+Severity = Literal["error", "warn"]
+Verdict = Literal["pass", "warn", "fail"]
+Outcome = Literal[IngestionOutcome, "refused"]
+OrphanReason = Literal["customer unknown", "customer deleted", "customer only ever quarantined"]
+FileName = Annotated[str, Field(pattern=f"^({'|'.join(FILE_NAMES)})$")]
+EntityName = Annotated[str, Field(pattern="^(customer|account)$")]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+Time = Annotated[AwareDatetime, PlainSerializer(time_text)]
+
+
+class NotAReport(PipelineError):
+    """A file holds no report, or one of another schema version; the message names the file and the first fault."""
+
+
+class Section(BaseModel):
+    """A part of the report. It is not changed once it is made, and takes neither unknown fields nor other types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
+
+
+class IngestionNote(Section):
+    """What ingestion notes of a run for its report."""
+
+    run_id: str = Field(description="Airflow's run id, or that of include.deliver.")
+    outcome: Outcome = Field(
+        description="landed now; resumed, landed by an earlier run; unchanged, already processed; refused."
+    )
+    error: str | None = Field(description="Why it was refused, or why the run failed after that.")
+    logical_date: Time | None = Field(description="The delivery's logical date.")
+    delivered_at: Time | None = Field(description="The delivery's time; null if it was refused.")
+    full_refresh: bool = Field(description="Whether intermediate and marts were rebuilt.")
+
+
+class Run(IngestionNote):
+    """A run and its delivery."""
+
+    generated_at: Time = Field(description="When the report was made, by the clock.")
+    database_type: DatabaseType = Field(description="The engine.")
+
+
+class Counts(Section):
+    """How many nodes have each status."""
+
+    pass_: Count = Field(alias="pass", description="Succeeded.")
+    warn: Count = Field(description="Found rows, severity warn.")
+    fail: Count = Field(description="Found rows, severity error.")
+    error: Count = Field(description="Could not be run.")
+    skipped: Count = Field(description="Skipped by dbt, since something before it failed.")
+    not_run: Count = Field(description="Has no result in this run.")
+
+
+class Totals(Section):
+    """Counts by status."""
+
+    tests: Counts = Field(description="Data tests.")
+    models: Counts = Field(description="Models, snapshots and seeds.")
+
+
+class LayerCounts(Section):
+    """Counts of a layer."""
+
+    layer: Layer = Field(description="Its name.")
+    tests: Counts = Field(description="Data tests.")
+    models: Counts = Field(description="Models, snapshots and seeds.")
+
+
+class SeverityCounts(Section):
+    """Counts of a severity."""
+
+    severity: Severity = Field(description="Its name.")
+    tests: Counts = Field(description="Data tests.")
+
+
+class Node(Section):
+    """A node of the dbt project and what became of it in a run."""
+
+    name: str = Field(description="Its name in dbt.")
+    layer: Layer = Field(description="Its layer; of a test, the last one that it reads.")
+    status: Status = Field(description="What became of it in this run.")
+    seconds: Amount | None = Field(description="How long it took.")
+    message: str | None = Field(description="dbt's message, if it could not be run.")
+
+
+class BuiltNode(Node):
+    """A model, snapshot or seed."""
+
+    kind: Literal["model", "snapshot", "seed"] = Field(description="What it is.")
+
+
+class DataTest(Node):
+    """A data test."""
+
+    models: tuple[str, ...] = Field(description="What it tests.")
+    column: str | None = Field(description="The column, where it tests one.")
+    severity: Severity = Field(description="error stops what is downstream, warn is reported.")
+    failures: Count | None = Field(description="Rows that it found.")
+    rows: Count | None = Field(description="Rows of the tested model, if it is one and the test found any.")
+    failure_share: Amount | None = Field(description="failures / rows.")
+    failing_rows: tuple[dict[str, str | None], ...] = Field(
+        description=f"At most {SAMPLE_ROWS} of the rows found, as text, names masked."
+    )
+    sql: str | None = Field(description="The test's compiled SQL.")
+    downstream: tuple[str, ...] = Field(description="Models and snapshots built from what it tests.")
+
+
+class Reconciliation(Section):
+    """What became of a file's records."""
+
+    file: FileName = Field(description="Its name.")
+    read: Count = Field(description="Records read, malformed ones included.")
+    staged: Count = Field(description="Records staged.")
+    duplicates: Count = Field(description="Records identical to a staged one after cleaning.")
+    quarantined: Count = Field(description="Records quarantined.")
+    balanced: bool = Field(description="Whether it adds up; if not the verdict is fail.")
+
+
+class QuarantineReason(Section):
+    """A reason for which records of a file are quarantined."""
+
+    file: FileName = Field(description="The file.")
+    reason: str = Field(description="The reason.")
+    records: Count = Field(description="Records that have it.")
+
+
+class StaleKey(Section):
+    """A key that arrived in quarantined records alone."""
+
+    key: str = Field(description="The key.")
+    valid_from: Time = Field(description="Since when its current version is valid.")
+
+
+class StaleKeys(Section):
+    """The stale keys of an entity."""
+
+    entity: EntityName = Field(description="Its name.")
+    count: Count = Field(description="All stale keys.")
+    keys: tuple[StaleKey, ...] = Field(description=f"The first {LISTED}.")
+
+
+class OrphanAccount(Section):
+    """A current account whose customer is not current."""
+
+    account_id: str = Field(description="Its key.")
+    customer_id: Count = Field(description="Its customer.")
+    reason: OrphanReason = Field(description="Why the customer is not current.")
+
+
+class OrphanAccounts(Section):
+    """Current accounts whose customer is not current; they bear no interest."""
+
+    count: Count = Field(description="All of them.")
+    accounts: tuple[OrphanAccount, ...] = Field(description=f"The first {LISTED}.")
+
+
+class SnapshotIntegrity(Section):
+    """Whether the versions of a snapshot follow one another."""
+
+    snapshot: str = Field(description="Its name.")
+    versions: Count = Field(description="All versions.")
+    current_versions: Count = Field(description="Versions without an end.")
+    inverted: Count = Field(description="Versions that end before they begin, or as they begin.")
+    overlapping: Count = Field(description="Versions that begin before the one before has ended.")
+
+
+class KeyChanges(Section):
+    """What the delivery made of an entity's keys."""
+
+    entity: EntityName = Field(description="Its name.")
+    new: Count = Field(description="Keys that had no version before.")
+    changed: Count = Field(description="Keys with a version that took over from another.")
+    closed: Count = Field(description="Keys that left.")
+    returned: Count = Field(description="Keys that came back after they had left.")
+
+
+class MartChanges(Section):
+    """What the delivery made of a mart."""
+
+    mart: str = Field(description="Its name.")
+    total_rows: Count = Field(description="Its rows.")
+    changed_rows: Count = Field(description="Rows that the delivery made or changed.")
+
+
+class Comparison(Section):
+    """Tests that found something, compared with the last run whose tests ran."""
+
+    run_id: str | None = Field(description="That run; null if there is none.")
+    new: tuple[str, ...] = Field(description="Find something now and did not.")
+    fixed: tuple[str, ...] = Field(description="Found something and pass now.")
+    still_failing: tuple[str, ...] = Field(description="Find something, and did.")
+
+
+class TrendEntry(Section):
+    """A run among the last ones."""
+
+    run_id: str = Field(description="Its id.")
+    delivered_at: Time | None = Field(description="Its delivery's time.")
+    generated_at: Time = Field(description="When its report was made.")
+    outcome: Outcome = Field(description="What became of its delivery.")
+    verdict: Verdict = Field(description="Its verdict.")
+    tests_failed: Count = Field(description="Tests with status fail or error.")
+    tests_warned: Count = Field(description="Tests with status warn.")
+    records_read: Count | None = Field(description="Records read.")
+    records_quarantined: Count | None = Field(description="Records quarantined.")
+
+
+class Findings(Section):
+    """What was found in a run: all that the verdict follows from."""
+
+    schema_version: SchemaVersion = Field(description="Version of this schema.")
+    run: Run = Field(description="The run and its delivery.")
+    problems: tuple[str, ...] = Field(
+        description="What this report could not tell, and why; and an unfinished delivery that was given up for this "
+        "one."
+    )
+    totals: Totals = Field(description="Counts by status.")
+    layers: tuple[LayerCounts, ...] = Field(
+        description="Counts per layer, in order; a test belongs to the last layer that it reads."
+    )
+    severities: tuple[SeverityCounts, ...] = Field(description="Counts per severity.")
+    tests: tuple[DataTest, ...] = Field(description="Every data test of the project.")
+    models: tuple[BuiltNode, ...] = Field(description="Every model, snapshot and seed.")
+    reconciliation: tuple[Reconciliation, ...] | None = Field(
+        description="Per file: read = staged + duplicates + quarantined."
+    )
+    quarantine: tuple[QuarantineReason, ...] | None = Field(
+        description="Records quarantined per file and reason; a record can have several reasons."
+    )
+    stale_keys: tuple[StaleKeys, ...] | None = Field(
+        description="Keys that arrived in quarantined records alone and keep their last valid version."
+    )
+    orphan_accounts: OrphanAccounts | None = Field(description="Accounts without a current customer.")
+    scd2: tuple[SnapshotIntegrity, ...] | None = Field(description="Integrity of each snapshot.")
+    changes: tuple[KeyChanges, ...] | None = Field(
+        description="What the delivery made of each entity's keys. A customer version that begins before the delivery "
+        "which made it (its record had first arrived in a conflict) is not counted."
+    )
+    marts: tuple[MartChanges, ...] | None = Field(description="What the delivery made of each mart.")
+
+
+class Report(Findings, title="Data-quality report of one run of lc_pipeline"):
+    """All times are UTC, ISO 8601 with microseconds.
+
+    A section that reads tables is null where they could not be read; `problems` then says why.
+    """
+
+    verdict: Verdict = Field(
+        description="fail: refused, broken, not complete or not reconciled; warn: something to tell the sender; else "
+        "pass."
+    )
+    against_previous: Comparison = Field(
+        description="Tests that found something, compared with the last run whose tests ran."
+    )
+    trend: tuple[TrendEntry, ...] = Field(
+        description=f"The last runs, at most {TREND_RUNS}, oldest first, this one last."
+    )
+
+    @staticmethod
+    def load(path: Path) -> Report:
+        """Read a report that was written. Raises OSError, or NotAReport."""
+        try:
+            return Report.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = "".join(f"{part}: " for part in fault["loc"])
+            raise NotAReport(f"{path} holds no report of version {SCHEMA_VERSION}: {where}{fault['msg']}") from error
+
+
+class _WithoutFieldTitles(GenerateJsonSchema):
+    """Leaves out the titles of fields, which only repeat their names."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+
+def schema_text() -> str:
+    """Return the published schema of the report, as it stands in quality_report.schema.json."""
+    report = Report.model_json_schema(schema_generator=_WithoutFieldTitles)
+    sections = report.pop("$defs")
+    head = {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": f"urn:lc-pipeline:quality-report:{SCHEMA_VERSION}",
+    }
+    return json.dumps({**head, **report, "$defs": sections}, indent=2) + "\n"
+
+
+def main() -> int:
+    """Write the schema and print its path; return 0."""
+    with replacing(SCHEMA_PATH) as temporary:
+        temporary.write_text(schema_text(), encoding="utf-8")
+    print(SCHEMA_PATH.relative_to(PROJECT_ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
