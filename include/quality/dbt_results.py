@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from include.dbt.manifest import layer_of
 from include.layers import LAYERS
 
 STATUSES = ("pass", "warn", "fail", "error", "skipped", "not_run")
@@ -43,9 +44,9 @@ def load_results(manifest_path: Path, artifacts: Path) -> list[NodeResult]:
         if node["resource_type"] in ("model", "snapshot", "seed", "test")
     }
     results = _latest_results(artifacts)
-    layer_of = {unique_id: _layer(unique_id, nodes) for unique_id in nodes}
     found = [
-        _node_result(node, layer_of[unique_id], results.get(unique_id), manifest) for unique_id, node in nodes.items()
+        _node_result(node, layer_of(unique_id, nodes), results.get(unique_id), manifest)
+        for unique_id, node in nodes.items()
     ]
     return sorted(found, key=lambda node: (LAYERS.index(node.layer), node.kind == "test", node.name))
 
@@ -66,16 +67,6 @@ def _latest_results(artifacts: Path) -> dict[str, dict[str, Any]]:
             if known is None or known[0] <= generated_at:
                 latest[result["unique_id"]] = (generated_at, result)
     return {unique_id: result for unique_id, (_, result) in latest.items()}
-
-
-def _layer(unique_id: str, nodes: Mapping[str, Any]) -> str:
-    """Return a node's layer by its tag; a test belongs to the last layer that it reads from."""
-    node = nodes[unique_id]
-    if node["resource_type"] == "test":
-        parents = [parent for parent in node["depends_on"].get("nodes", []) if parent in nodes]
-        if parents:
-            return max((_layer(parent, nodes) for parent in parents), key=LAYERS.index)
-    return next(layer for layer in LAYERS if layer in node["tags"])
 
 
 def _node_result(
