@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from include.duckdb_paths import literal
+from include import duckdb_paths
 from include.errors import PipelineError, one_line
 from include.ingestion import ACCOUNTS, CUSTOMERS, FileSpec, ingest
 from include.ledger import Ledger, time_text
+from include.quoting import literal, quoted
 from include.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _old_history(path: Path, time_zone: str, scratch: Path) -> Iterator[duckdb.D
     with duckdb.connect(scratch) as connection:
         connection.execute("set TimeZone = 'UTC'")
         try:
-            connection.execute(f"attach {literal(path.absolute())} as old (type duckdb, read_only)")
+            connection.execute(f"attach {duckdb_paths.literal(path.absolute())} as old (type duckdb, read_only)")
         except duckdb.Error as error:
             raise MigrationError(f"{path} can't be opened as a DuckDB file: {error}") from error
         schema = _find_schema(connection, path)
@@ -195,10 +196,10 @@ def _find_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
 
 def _read(connection: duckdb.DuckDBPyConnection, path: Path, schema: str, snapshot: Snapshot, time_zone: str) -> None:
     """Make `old_<name>`: the versions as they are, times in UTC. Raises MigrationError where they overlap."""
-    table = f'old."{schema}".{snapshot.table}'
+    table = quoted("old", schema, snapshot.table)
 
     def in_utc(column: str) -> str:
-        aware = f"case when typeof({column}) = 'TIMESTAMP' then timezone('{time_zone}', {column}::timestamp) "
+        aware = f"case when typeof({column}) = 'TIMESTAMP' then timezone({literal(time_zone)}, {column}::timestamp) "
         return f"timezone('UTC', {aware} else {column}::timestamptz end)"
 
     connection.execute(f"""
@@ -445,7 +446,7 @@ def _write_extracts(history: duckdb.DuckDBPyConnection, folder: Path, time: date
                 from versions_{snapshot.name}
                 where {at} is null or (begins <= {at} and coalesce(ends > {at}, true))
                 order by number
-            ) to {literal(folder / f"{snapshot.name}.csv")} (format csv, header, force_quote *)
+            ) to {duckdb_paths.literal(folder / f"{snapshot.name}.csv")} (format csv, header, force_quote *)
         """)
 
 
