@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import duckdb
 
 from include import duckdb_paths
 from include.csv_reader import BadExtract, read_csv
@@ -16,9 +18,6 @@ from include.files import Locked, lock, replacing, sha256
 from include.keys import KeyType, compare_keys
 from include.ledger import Delivery, FileRecord, Ledger, time_text
 from include.settings import Settings
-
-if TYPE_CHECKING:
-    import duckdb
 
 Outcome = Literal["landed", "resumed", "unchanged"]
 
@@ -239,8 +238,6 @@ class _Extract:
 
         Raises IngestionError where that can't be done, e.g. on a full disk.
         """
-        import duckdb
-
         landed = f"{self.spec.name}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
         with self._connection() as connection, replacing(landing_path / landed) as temporary:
             try:
@@ -251,8 +248,6 @@ class _Extract:
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        import duckdb
-
         with duckdb.connect() as connection:
             connection.execute("set TimeZone = 'UTC'")
             connection.register("extract", self.records)

@@ -1,4 +1,7 @@
-"""The pipeline's settings: read from the environment and `.env` in this one place, validated, handed on as values."""
+"""The pipeline's settings: read from the environment and `.env` in this one place, validated, handed on as values.
+
+Airflow is imported where a connection of its is asked for: what runs without Airflow imports this module, too.
+"""
 
 from __future__ import annotations
 
