@@ -12,14 +12,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
 
 from include.errors import PipelineError
 from include.landing import UNDECLARED, Column
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
 
 BLOCK_BYTES = 16 * 1024 * 1024
 """How much of the file is handed to pyarrow at once; bounds memory beside the result."""
@@ -228,8 +228,6 @@ class _Lines:
     """
 
     def __init__(self, codes: np.ndarray, width: int) -> None:
-        import numpy as np
-
         breaks = np.flatnonzero(codes == ord("\n"))
         self.codes = codes
         self.ends = breaks + 1
@@ -263,8 +261,6 @@ class _Lines:
 
     def text_of(self, chosen: np.ndarray, *, with_line_break: bool) -> np.ndarray:
         """Return the bytes of the chosen lines, one behind the other."""
-        import numpy as np
-
         ends = self.ends if with_line_break else self.text_ends
         if with_line_break and chosen.all():
             return self.codes
@@ -276,9 +272,6 @@ class _Lines:
 
     def raw_records(self, chosen: np.ndarray) -> pa.Array:
         """Return the text of each chosen line that has quotes, NULL of the others: their fields say the same."""
-        import numpy as np
-        import pyarrow as pa
-
         has_quotes = self.has_quotes[chosen]
         if not has_quotes.any():
             return pa.nulls(len(has_quotes), pa.string())
@@ -307,8 +300,6 @@ class _Reader:
     """Reads the records that follow the header, in the file's order of columns."""
 
     def __init__(self, content: bytes, width: int) -> None:
-        import pyarrow as pa
-
         self.content, self.width = content, width
         self.tokenizer = _Tokenizer(content)
         self.schema = pa.schema(
@@ -327,8 +318,6 @@ class _Reader:
         return _Rows([[] for _ in range(self.width)])
 
     def read(self, start: int) -> pa.Table:
-        import pyarrow as pa
-
         at = start
         while at < len(self.content):
             end = self._block_end(at)
@@ -343,8 +332,6 @@ class _Reader:
 
     def _read_block(self, start: int, end: int) -> int:
         """Read the records that begin in the lines of [start, end); return where the next one begins."""
-        import numpy as np
-
         lines = _Lines(np.frombuffer(self.content, np.uint8, end - start, start), self.width)
         begins_record, at = ~lines.is_empty, end
         strict: list[tuple[int, Record]] = []
@@ -367,9 +354,6 @@ class _Reader:
 
     def _read_simple(self, lines: _Lines, is_simple: np.ndarray, numbers: np.ndarray) -> None:
         """Read lines on which pyarrow can't disagree with the rules, all at once."""
-        import pyarrow as pa
-        import pyarrow.csv
-
         stretch = lines.text_of(is_simple, with_line_break=True)
         names = self.schema.names[: self.width]
         read = pyarrow.csv.read_csv(
@@ -416,8 +400,6 @@ class _Reader:
             self._flush()
 
     def _flush(self) -> None:
-        import pyarrow as pa
-
         pending = self.pending
         if pending.numbers:
             columns = [*pending.fields, pending.numbers, pending.raw, pending.reasons]

@@ -7,15 +7,14 @@ import sys
 from datetime import UTC, datetime
 
 from include.errors import PipelineError, one_line
+from include.pipeline import deliver
+from include.quality.summary import summary
 from include.settings import load_settings
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
     options = _parser().parse_args(arguments)
-    from include.pipeline import deliver
-    from include.quality.summary import summary
-
     now = datetime.now(UTC)
     try:
         settings = load_settings()

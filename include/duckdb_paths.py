@@ -9,10 +9,12 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
+from include import quoting
+
 
 def literal(path: Path) -> str:
     """Return a path as a literal for `copy ... to` and `attach`, which know no patterns."""
-    return "'" + str(path).replace("'", "''") + "'"
+    return quoting.literal(str(path))
 
 
 def read(format_: str, path: Path, options: str = "") -> str:

@@ -13,16 +13,16 @@ import os
 import shutil
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import duckdb
+import pyarrow as pa
 
 from include import duckdb_paths
 from include.errors import PipelineError, one_line
 from include.files import replacing, run_key, sha256, sync
 from include.ledger import time_text
 from include.warehouse import Warehouse
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MARTS = {"account_summary": "account_id", "customer_profile": "customer_id"}
 """The exported tables and the column that each is ordered by."""
@@ -49,8 +49,6 @@ def write_exports(warehouse: Warehouse, output_path: Path, format_: Format, *, r
     types of the models' contracts, times in UTC. Rows stream through; memory doesn't grow with the table. Raises
     WarehouseError, ExportError (e.g. when the disk is full) or OSError.
     """
-    import duckdb
-
     for mart, key in MARTS.items():
         select = f"select * from {warehouse.relation('marts', mart)} order by {key}"
         path = _staging(output_path, run_id) / f"{mart}.{format_}"
@@ -62,9 +60,6 @@ def write_exports(warehouse: Warehouse, output_path: Path, format_: Format, *, r
 
 
 def _write(reader: pa.RecordBatchReader, path: Path, format_: Format) -> None:
-    import duckdb
-    import pyarrow as pa
-
     times = [field.name for field in reader.schema if pa.types.is_timestamp(field.type)]
     in_utc = ", ".join(f"{time}::timestamp at time zone 'UTC' as {time}" for time in times)
     target = f"{duckdb_paths.literal(path)} ({_COPY_OPTIONS[format_]})"
@@ -120,8 +115,6 @@ def _manifest(folder: Path, run_id: str, delivered_at: datetime) -> dict[str, An
 
 
 def _count_rows(path: Path) -> int:
-    import duckdb
-
     options = "" if path.suffix == ".parquet" else "header = true, all_varchar = true, delim = ',', quote = '\"'"
     with duckdb.connect() as connection:
         row = connection.execute(f"select count(*) from {duckdb_paths.read(path.suffix[1:], path, options)}").fetchone()

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import duckdb
 
 from include import duckdb_paths
 from include.csv_reader import BadExtract, read_csv
@@ -18,11 +20,7 @@ from include.keys import compare_keys
 from include.landing import Column, declared_columns, declared_values, undeclared_headers
 from include.ledger import Delivery, FileRecord, Ledger, time_text
 from include.settings import Settings
-
-if TYPE_CHECKING:
-    import duckdb
-
-    from include.warehouse import Warehouse
+from include.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -252,8 +250,6 @@ class _Extract:
 
         Raises IngestionError where that can't be done, e.g. on a full disk.
         """
-        import duckdb
-
         landed = f"{self.entity.file}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
         with duckdb.connect() as connection, replacing(landing_path / landed) as temporary:
             connection.execute("set TimeZone = 'UTC'")

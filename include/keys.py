@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
 
 from include import duckdb_paths
 from include.entities import KeyType
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 WHITE_SPACE = (
     *range(0x09, 0x0E),
@@ -50,8 +49,6 @@ def compare_keys(extract: pa.Table, before: Path | None, column: str, key_type: 
     A `number` has the digits 0-9 and lies between 1 and 9223372036854775807, and is compared as a number; `text` is
     anything that does not count as missing. Malformed records have keys, too; a stray quote is not part of them.
     """
-    import duckdb
-
     with duckdb.connect() as connection:
         connection.register("extract", extract)
         if before:

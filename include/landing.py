@@ -13,6 +13,7 @@ import yaml
 
 from include.dbt import runner
 from include.entities import Entity
+from include.quoting import quoted
 
 UNDECLARED = "received__"
 
@@ -48,7 +49,7 @@ def declared_values(columns: Sequence[Column], landed: Iterable[str]) -> Mapping
 
     A file from before the declaration has it as an undeclared one, or not at all: then it is NULL.
     """
-    found = {name.lower(): f'"{name.replace(chr(34), chr(34) * 2)}"' for name in landed}
+    found = {name.lower(): quoted(name) for name in landed}
     values = {}
     for column in columns:
         undeclared = found.get(f"{UNDECLARED}{column.header}".lower(), "cast(null as string)")

@@ -20,13 +20,13 @@ from include.files import replacing
 from include.ingestion import Ingestion, IngestionError, ingest, unfinished_before
 from include.ledger import Ledger, time_text
 from include.preflight import check_paths
+from include.quality import build as quality_report
 from include.settings import Settings
 from include.turns import alone
 from include.warehouse import Warehouse, open_warehouse
 
 if TYPE_CHECKING:
     from dbt.contracts.results import RunResult
-
 
     from include.quality.report import Outcome
 
@@ -172,10 +172,10 @@ def write_report(settings: Settings, *, run_id: str, failure: str | None = None)
 
     Raises UnusablePath where DATA_QUALITY_REPORT_PATH can't be written to.
     """
-    from include.quality.build import write_report as write
-
     check_paths(settings, "DATA_QUALITY_REPORT_PATH")
-    return write(settings, run_id=run_id, warehouse=open_warehouse(settings, run_id=run_id), failure=failure)
+    return quality_report.write_report(
+        settings, run_id=run_id, warehouse=open_warehouse(settings, run_id=run_id), failure=failure
+    )
 
 
 def _process(settings: Settings, *, run_id: str, full_refresh: bool = False) -> None:

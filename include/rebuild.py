@@ -13,8 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from include.errors import PipelineError, one_line
+from include.files import scratch_folder
 from include.ledger import FILE_NAMES, Ledger, time_text
+from include.pipeline import build
+from include.preflight import check_paths
 from include.settings import Settings, load_settings
+from include.turns import alone
 from include.warehouse import open_warehouse
 
 
@@ -25,11 +29,6 @@ def rebuild(settings: Settings) -> int:
     next run. Each delivery is calculated with the rates of its own time. Raises PipelineError, e.g. when the database
     is in use.
     """
-    from include.files import scratch_folder
-    from include.pipeline import build
-    from include.preflight import check_paths
-    from include.turns import alone
-
     check_paths(settings, "LANDING_PATH", "DUCKDB_PATH")
     ledger = Ledger.load(settings.landing_path)
     if not ledger.processed:

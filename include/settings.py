@@ -1,4 +1,7 @@
-"""The pipeline's settings: read from the environment and `.env` in this one place, validated, handed on as values."""
+"""The pipeline's settings: read from the environment and `.env` in this one place, validated, handed on as values.
+
+Airflow is imported where a connection of its is asked for: what runs without Airflow imports this module, too.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ class DatabricksSettings:
 
     Who connects is told by a personal access `token` or by a service principal's `client_id` and `client_secret`
     (OAuth machine-to-machine). `conn_id` names an Airflow connection that has what the others leave empty. `threads` is
-    how many statements run at a time, in dbt and as tasks.
+    how many statements run at a time, in dbt and as tasks. The host of a local warehouse has its scheme and port:
+    http://127.0.0.1:8899.
     """
 
     host: str
@@ -52,12 +56,12 @@ class DatabricksSettings:
 
     @property
     def url(self) -> str:
-        """The workspace's address: https, but for a local warehouse, whose host is given as http://127.0.0.1:port."""
+        """The workspace's address: https, but for a local warehouse."""
         return self.host if "://" in self.host else f"https://{self.host}"
 
     @property
     def connection_uri(self) -> str:
-        """Where the connector is to send statements if it can't build that from host and path itself, else empty."""
+        """The address of a local warehouse, which connector and dbt can't build from host and path; else empty."""
         return f"{self.url}/{self.http_path.lstrip('/')}" if self.url.startswith("http://") else ""
 
     def for_rebuild(self) -> DatabricksSettings:
@@ -79,9 +83,14 @@ class DatabricksSettings:
         extra = connection.extra_dejson
         is_principal = bool(extra.get("service_principal_oauth"))
         own = bool(self.token or self.client_id)
+        host = connection.host or extra.get("host", "")
+        try:
+            host = self.host or (host and _host(host))
+        except ValueError as error:
+            raise SettingsError(f"the host of the Airflow connection {self.conn_id!r} {error}") from None
         found = replace(
             self,
-            host=self.host or _host(connection.host or extra.get("host", "")),
+            host=host,
             http_path=self.http_path or extra.get("http_path", ""),
             token=self.token if own or is_principal else connection.password or extra.get("token", ""),
             client_id=self.client_id if own or not is_principal else connection.login or "",
@@ -126,9 +135,11 @@ class Settings:
             "MAX_QUARANTINE_PCT": str(self.max_quarantine_pct),
         }
         if self.databricks:
+            local = self.databricks.connection_uri
             environment |= {
-                "DATABRICKS_HOST": self.databricks.host,
-                "DATABRICKS_HTTP_PATH": self.databricks.http_path,
+                "DATABRICKS_HOST": "" if local else self.databricks.host,
+                "DATABRICKS_HTTP_PATH": "" if local else self.databricks.http_path,
+                "DATABRICKS_CONNECTION_URI": local,
                 "DATABRICKS_CATALOG": self.databricks.catalog,
                 "DATABRICKS_SCHEMA": self.databricks.schema,
                 "DATABRICKS_VOLUME": self.databricks.volume,
@@ -174,7 +185,15 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def _databricks(reader: _Reader) -> DatabricksSettings:
     conn_id = reader.text("DATABRICKS_CONN_ID")
-    needed = reader.text if conn_id else reader.required
+    local = reader.text("DATABRICKS_CONNECTION_URI")
+    needed = reader.text if conn_id or local else reader.required
+    host = needed("DATABRICKS_HOST") and reader.read("DATABRICKS_HOST", "", _host, "")
+    http_path = needed("DATABRICKS_HTTP_PATH")
+    if local:
+        both = [name for name in ("DATABRICKS_HOST", "DATABRICKS_HTTP_PATH") if reader.text(name)]
+        host, http_path = reader.read("DATABRICKS_CONNECTION_URI", "", _local_warehouse, ("", ""))
+        if host and both:
+            reader.errors.append(f"{both[0]} and DATABRICKS_CONNECTION_URI are both set: clear one of them")
     token, client_id, client_secret = (
         reader.text(f"DATABRICKS_{name}") for name in ("TOKEN", "CLIENT_ID", "CLIENT_SECRET")
     )
@@ -190,8 +209,8 @@ def _databricks(reader: _Reader) -> DatabricksSettings:
             "DATABRICKS_CLIENT_SECRET, or DATABRICKS_CONN_ID"
         )
     return DatabricksSettings(
-        host=needed("DATABRICKS_HOST") and reader.read("DATABRICKS_HOST", "", _host, ""),
-        http_path=needed("DATABRICKS_HTTP_PATH"),
+        host=host,
+        http_path=http_path,
         catalog=catalog,
         schema=schema,
         volume=reader.read("DATABRICKS_VOLUME", f"/Volumes/{catalog or '-'}/{schema or '-'}/landing", _volume, ""),
@@ -297,16 +316,25 @@ def _percentage(value: str) -> float:
 
 
 def _host(value: str) -> str:
-    """Return the host's name alone, or with http:// and its port where it is of this machine."""
+    """Return the host's name, with its port if it has one."""
     found = re.fullmatch(r"(?:(https?)://)?([A-Za-z0-9.-]+)(:[0-9]+)?/?", value)
     if not found:
         raise ValueError(f"must be a workspace's host such as adb-1234.5.azuredatabricks.net, but is {value!r}")
     scheme, name, port = found.groups(default="")
-    if scheme != "http":
-        return name + port
-    if name not in ("127.0.0.1", "localhost"):
+    if scheme == "http":
         raise ValueError(f"must be reached by https, or the token could be read on the way, but is {value!r}")
-    return f"http://{name}{port}"
+    return name + port
+
+
+def _local_warehouse(value: str) -> tuple[str, str]:
+    """Return host, scheme and port included, and path of a warehouse on this machine."""
+    found = re.fullmatch(r"(http://(?:127\.0\.0\.1|localhost)(?::[0-9]+)?)(/sql/[^\s?#]+)", value)
+    if not found:
+        raise ValueError(
+            "must be a local warehouse's address such as http://127.0.0.1:8899/sql/1.0/warehouses/local, "
+            f"but is {value!r}"
+        )
+    return found[1], found[2]
 
 
 def _volume(value: str) -> str:

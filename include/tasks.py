@@ -1,6 +1,7 @@
 """The functions of the DAG's tasks: what stands between Airflow and the rest of include/.
 
-The heavy imports are inside the functions: the DAG file imports this module.
+What imports duckdb and pyarrow (pipeline, ingestion, preflight) is imported in the functions: the DAG file imports this
+module.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, TypeVar
 
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetDagRun
+
+from include import turns
+from include.errors import PipelineError, one_line
+from include.files import Locked
+from include.ledger import time_text
 from include.settings import load_settings
+from include.warehouse import WarehouseError
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +47,12 @@ def fail_fast(function: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
-        from airflow.sdk.exceptions import AirflowFailException
-
-        from include.errors import PipelineError, one_line
         from include.ingestion import IngestionError
         from include.preflight import UnusablePath
-        from include.turns import NotItsTurn
-        from include.warehouse import WarehouseError
 
         try:
             return function(*args, **kwargs)
-        except (IngestionError, NotItsTurn, UnusablePath) as error:
+        except (IngestionError, turns.NotItsTurn, UnusablePath) as error:
             raise AirflowFailException(str(error)) from None
         except OSError as error:  # a disk that is full, or a mount that is gone, may be there again
             raise PipelineError(one_line(error)) from None
@@ -65,8 +70,6 @@ def hold_turn(context: Any, _operator: Any = None) -> None:
 
     So one that is cleared by itself, without wait_for_turn, can't work on another run's delivery.
     """
-    from include import turns
-
     turns.hold(load_settings().landing_path, context["run_id"])
 
 
@@ -89,8 +92,6 @@ def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
     delivery is active. `max_active_runs` doesn't see to that, since Airflow starts runs in the order of their creation
     and counts a backfill's by themselves.
     """
-    from include import turns
-    from include.files import Locked
     from include.preflight import check_paths
 
     settings = load_settings()
@@ -132,8 +133,6 @@ def _earlier_run(dag_run: Any, ti: Any) -> str | None:
     Airflow's API lists no active runs, but the states of a task in every run. So the last task tells which runs may be
     active, and these are asked for one by one, those first that by their ids are probably the earliest.
     """
-    from include.ledger import time_text
-
     if ti.get_dr_count(ti.dag_id, states=ACTIVE) < 2:
         return None
     states = ti.get_task_states(ti.dag_id, task_ids=[LAST_TASK])
@@ -146,10 +145,7 @@ def _earlier_run(dag_run: Any, ti: Any) -> str | None:
 
 
 def _run(dag_id: str, run_id: str) -> Any:
-    from airflow.sdk.execution_time.comms import GetDagRun
-    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
-
-    return SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
+    return task_runner.SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
 
 
 def _place(dag_run: Any) -> tuple[datetime, str]:
@@ -208,9 +204,7 @@ def publish(*, dag_run: Any) -> None:
 @fail_fast
 def quality_report(*, dag_run: Any, ti: Any) -> None:
     """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed."""
-    from airflow.sdk.exceptions import AirflowFailException
-
-    from include import pipeline, turns
+    from include import pipeline
 
     settings = load_settings()
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]

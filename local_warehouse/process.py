@@ -89,8 +89,7 @@ class WarehouseProcess:
         """Return the settings of the pipeline that lead to it."""
         return {
             "DATABASE_TYPE": "databricks",
-            "DATABRICKS_HOST": self.host,
-            "DATABRICKS_HTTP_PATH": self.http_path,
+            "DATABRICKS_CONNECTION_URI": self.host + self.http_path,
             "DATABRICKS_TOKEN": self.token,
             "DATABRICKS_CATALOG": self.catalog,
             "DATABRICKS_SCHEMA": schema,

@@ -1,4 +1,7 @@
-"""Loads and warms up dbt and Cosmos once, in the process that forks the tasks' processes, instead of in each task."""
+"""Loads and warms up dbt and Cosmos once, in the process that forks the tasks' processes, instead of in each task.
+
+They are imported there and nowhere else: each process of Airflow imports this module.
+"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from databricks.sdk.errors.base import DatabricksError
 
 from include.errors import PipelineError
 from include.layers import LAYERS
+from include.quoting import BACKTICK, literal, quoted
 from include.settings import DatabricksSettings, load_settings
 from include.warehouse.databricks import DatabricksWarehouse
 
@@ -35,8 +36,8 @@ class Check:
 def checks(settings: DatabricksSettings, folder: Path) -> Iterator[Check]:
     """Yield the checks in an order in which each needs only those before it; `folder` is for scratch files."""
     warehouse = DatabricksWarehouse(settings, folder / "checkpoint.json", run="check_databricks")
-    run, catalog, schema = warehouse.query, f"`{settings.catalog}`", f"`{settings.catalog}`.`{settings.schema}`"
-    who = "`<service principal>`"
+    run, catalog, schema = warehouse.query, warehouse.quoted(), warehouse.quoted(settings.schema)
+    who, staging = "`<service principal>`", f"{settings.schema}_staging"
 
     yield Check(
         f"{settings.host} answers, and accepts who connects",
@@ -61,11 +62,11 @@ def checks(settings: DatabricksSettings, folder: Path) -> Iterator[Check]:
         f"create schema {schema}; grant use schema on schema {schema} to {who}",
     )
     for name in (settings.schema, *(f"{settings.schema}_{layer}" for layer in LAYERS)):
-        full = f"{catalog}.`{name}`"
+        full = warehouse.quoted(name)
         if name != settings.schema:
             yield Check(
                 f"schema {name} is there, or can be made",
-                lambda name=name, full=full: _make_schema(warehouse, settings, name, full),  # type: ignore[misc]
+                lambda name=name, full=full: _make_schema(warehouse, name, full),  # type: ignore[misc]
                 f"grant create schema on catalog {catalog} to {who}; or create schema {full} and make {who} its owner",
             )
         yield Check(
@@ -76,11 +77,11 @@ def checks(settings: DatabricksSettings, folder: Path) -> Iterator[Check]:
             else f"alter schema {full} owner to {who}",
         )
     yield Check(
-        f"a view can be made in {settings.schema}_staging",
-        lambda: _try_view(warehouse, f"{catalog}.`{settings.schema}_staging`.{PROBE}"),
-        f"grant create table on schema {catalog}.`{settings.schema}_staging` to {who}",
+        f"a view can be made in {staging}",
+        lambda: _try_view(warehouse, warehouse.quoted(staging, PROBE)),
+        f"grant create table on schema {warehouse.quoted(staging)} to {who}",
     )
-    volume = ".".join(f"`{part}`" for part in settings.volume.split("/")[2:5])
+    volume = quoted(*settings.volume.split("/")[2:5], mark=BACKTICK)
     yield Check(
         f"a file can be put into {settings.volume} and read from there by SQL",
         lambda: _try_volume(warehouse, settings, folder),
@@ -109,9 +110,9 @@ def main() -> int:
     return 0
 
 
-def _make_schema(warehouse: DatabricksWarehouse, settings: DatabricksSettings, name: str, full: str) -> None:
+def _make_schema(warehouse: DatabricksWarehouse, name: str, full: str) -> None:
     found = warehouse.query(
-        f"select 1 from `{settings.catalog}`.information_schema.schemata where schema_name = '{name.lower()}'"
+        f"select 1 from {warehouse.quoted()}.information_schema.schemata where schema_name = {literal(name.lower())}"
     )
     if not found.num_rows:
         warehouse.query(f"create schema {full}")

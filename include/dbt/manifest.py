@@ -10,16 +10,16 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from include.dbt import runner
 from include.dbt.runner import DbtFailed
 from include.errors import PipelineError
 from include.files import replacing
-from include.layers import LAYERS
+from include.layers import LAYERS, Layer
 from include.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -163,26 +163,26 @@ def _parse(settings: Settings) -> Path:
     return parsed
 
 
-def layer_of_each_test(manifest: Path | None = None) -> dict[str, str]:
-    """Map each data test's name to the layer whose task group runs it: the last layer that it reads from.
+def layer_of(unique_id: str, nodes: Mapping[str, Any]) -> Layer:
+    """Return the layer of one of the manifest's `nodes`, by its tag; a data test has the last layer that it reads from.
 
     Raises ValueError naming a node that carries no layer's tag.
     """
-    nodes = json.loads((manifest or manifest_path()).read_text())["nodes"]
+    node = nodes[unique_id]
+    if node["resource_type"] == "test":
+        parents = [parent for parent in node["depends_on"]["nodes"] if parent in nodes]
+        if parents:
+            return max((layer_of(parent, nodes) for parent in parents), key=LAYERS.index)
+    for layer in LAYERS:
+        if layer in node["tags"]:
+            return layer
+    raise ValueError(f"{unique_id} has none of the tags {', '.join(LAYERS)}: give its folder one in dbt_project.yml")
 
-    def layer(unique_id: str) -> str:
-        for tag in nodes[unique_id]["tags"]:
-            if tag in LAYERS:
-                return str(tag)
-        raise ValueError(
-            f"{unique_id} has none of the tags {', '.join(LAYERS)}: give its folder one in dbt_project.yml"
-        )
 
-    return {
-        node["name"]: max((layer(parent) for parent in node["depends_on"]["nodes"]), key=LAYERS.index)
-        for node in nodes.values()
-        if node["resource_type"] == "test" and node["depends_on"]["nodes"]
-    }
+def layer_of_each_test() -> dict[str, Layer]:
+    """Map the name of each data test in the manifest to its layer, whose task group runs it. Raises as layer_of()."""
+    nodes = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"]
+    return {node["name"]: layer_of(name, nodes) for name, node in nodes.items() if node["resource_type"] == "test"}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from include.dbt.manifest import layer_of
 from include.layers import LAYERS, Layer
 from include.quality.report import BuiltNode, Counts, DataTest, Node, Status
 
@@ -30,7 +31,7 @@ def load_results(manifest_path: Path, artifacts: Path) -> tuple[tuple[BuiltNode,
     built: list[BuiltNode] = []
     tests: list[DataTest] = []
     for unique_id, node in nodes.items():
-        layer, result = _layer(unique_id, nodes), results.get(unique_id, _NO_RESULT)
+        layer, result = layer_of(unique_id, nodes), results.get(unique_id, _NO_RESULT)
         if node["resource_type"] == "test":
             tests.append(_data_test(node, layer, result, manifest))
         else:
@@ -58,16 +59,6 @@ def _latest_results(artifacts: Path) -> dict[str, dict[str, Any]]:
             if known is None or known[0] <= generated_at:
                 latest[result["unique_id"]] = (generated_at, result)
     return {unique_id: result for unique_id, (_, result) in latest.items()}
-
-
-def _layer(unique_id: str, nodes: Mapping[str, Any]) -> Layer:
-    """Return a node's layer by its tag; a test belongs to the last layer that it reads from."""
-    node = nodes[unique_id]
-    if node["resource_type"] == "test":
-        parents = [parent for parent in node["depends_on"].get("nodes", []) if parent in nodes]
-        if parents:
-            return max((_layer(parent, nodes) for parent in parents), key=LAYERS.index)
-    return next(layer for layer in LAYERS if layer in node["tags"])
 
 
 def _what_became_of(node: Mapping[str, Any], layer: Layer, result: Mapping[str, Any]) -> dict[str, Any]:

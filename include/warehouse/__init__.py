@@ -1,4 +1,8 @@
-"""Where the tables are: what the Python beside dbt asks of an engine, with one module for each engine."""
+"""Where the tables are: what the Python beside dbt asks of an engine, with one module for each engine.
+
+An engine's module is imported when it is opened: the DAG file imports this one, and one engine doesn't need the other's
+libraries.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from databricks.sdk.errors.base import DatabricksError
 from include.files import replacing
 from include.layers import KEPT_TABLES, LAYERS
 from include.ledger import FILE_NAMES, Delivery
+from include.quoting import BACKTICK, literal, quoted
 from include.settings import DatabricksSettings, Settings
 from include.warehouse import StatementRejected, WarehouseError
 
@@ -64,7 +65,11 @@ class DatabricksWarehouse:
     def relation(self, layer: str, table: str) -> str:
         if layer not in LAYERS:
             raise ValueError(f"no such layer: {layer}")
-        return self._quoted(self._schema(layer), table)
+        return self.quoted(self._schema(layer), table)
+
+    def quoted(self, *names: str) -> str:
+        """Return the qualified name of a schema or table of the catalog, or of the catalog itself."""
+        return quoted(self.settings.catalog, *names, mark=BACKTICK)
 
     def query(self, statement: str) -> pa.Table:
         return self._run(statement)
@@ -114,7 +119,7 @@ class DatabricksWarehouse:
 
     def publish_tables(self) -> None:
         for table in KEPT_TABLES["marts"]:
-            published = self._quoted(self.settings.schema, table)
+            published = self.quoted(self.settings.schema, table)
             self._run(
                 f"create or replace table {published} using delta as select * from {self.relation('marts', table)}"
             )
@@ -145,14 +150,14 @@ class DatabricksWarehouse:
         """Replace the tables that a delivery changes, each in one statement."""
         source = DatabricksWarehouse(self.settings.for_rebuild(), self._kept)
         for layer, tables in KEPT_TABLES.items():
-            self._run(f"create schema if not exists {self._quoted(self._schema(layer))}")
+            self._run(f"create schema if not exists {self.quoted(self._schema(layer))}")
             for table in tables:
                 new = source.relation(layer, table)
                 self._run(f"create or replace table {self.relation(layer, table)} using delta as select * from {new}")
 
     def clear(self) -> None:
         for layer in LAYERS:
-            self._run(f"drop schema if exists {self._quoted(self._schema(layer))} cascade")
+            self._run(f"drop schema if exists {self.quoted(self._schema(layer))} cascade")
         self._remove(self.settings.volume)
 
     def discard_checkpoint(self) -> None:
@@ -224,15 +229,11 @@ class DatabricksWarehouse:
     def _schema(self, layer: str) -> str:
         return f"{self.settings.schema}_{layer}"
 
-    def _quoted(self, *names: str) -> str:
-        """The qualified name of a schema or table of the catalog."""
-        return ".".join(f"`{name}`" for name in (self.settings.catalog, *names))
-
     def _existing(self, layer: str) -> set[str]:
         """The tables of a layer, views excepted."""
         found = self._run(
-            f"select table_name from `{self.settings.catalog}`.information_schema.tables "
-            f"where table_schema = '{self._schema(layer).lower()}' and table_type <> 'VIEW'"
+            f"select table_name from {self.quoted()}.information_schema.tables "
+            f"where table_schema = {literal(self._schema(layer).lower())} and table_type <> 'VIEW'"
         )
         return set(found["table_name"].to_pylist())
 

@@ -49,6 +49,28 @@ def group_of(task_id: str) -> str:
     return task_id.rpartition(".")[0]
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_reading_the_dag_file_imports_neither_dbt_nor_an_engine(target: str) -> None:
+    script = """
+import runpy
+import sys
+
+runpy.run_path("dags/lc_pipeline.py")
+heavy = ("databricks.sql", "databricks.sdk", "dbt.cli.main", "duckdb", "numpy", "pandas", "pyarrow")
+print([module for module in heavy if module in sys.modules])
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **TARGETS[target]},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+
+    assert printed.splitlines()[-1] == "[]"
+
+
 def test_there_is_a_task_group_for_each_layer_and_the_exports(dag: DAG) -> None:
     assert [name for name in dag.task_group_dict if name in GROUPS] == list(GROUPS)
     assert {group_of(task.task_id) for task in dag.tasks} == {*GROUPS, ""}

@@ -24,15 +24,13 @@ pytestmark = pytest.mark.slow
 
 
 def as_airflow_connection(warehouse: LocalWarehouse) -> dict[str, str]:
-    """Return variables that leave who connects, and where to, to an Airflow connection alone."""
-    connection = {
-        "conn_type": "databricks",
-        "host": warehouse.host,
-        "password": warehouse.token,
-        "extra": {"http_path": warehouse.http_path},
+    """Return variables that leave who connects to an Airflow connection alone."""
+    connection = {"conn_type": "databricks", "password": warehouse.token}
+    return {
+        "DATABRICKS_TOKEN": "",
+        "DATABRICKS_CONN_ID": "lending",
+        "AIRFLOW_CONN_LENDING": json.dumps(connection),
     }
-    nothing = dict.fromkeys(("DATABRICKS_HOST", "DATABRICKS_HTTP_PATH", "DATABRICKS_TOKEN"), "")
-    return nothing | {"DATABRICKS_CONN_ID": "lending", "AIRFLOW_CONN_LENDING": json.dumps(connection)}
 
 
 class Days:

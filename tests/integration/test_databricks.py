@@ -351,7 +351,7 @@ def test_the_rights_of_the_guide_are_proved_to_be_enough(
     ("variable", "value", "missing"),
     [
         ("DATABRICKS_TOKEN", "dapi-wrong", "accepts who connects"),
-        ("DATABRICKS_HTTP_PATH", "/sql/1.0/warehouses/other", "runs a statement"),
+        ("DATABRICKS_CONNECTION_URI", "{host}/sql/1.0/warehouses/other", "runs a statement"),
         ("DATABRICKS_CATALOG", "borrowing", "catalog borrowing can be used"),
         ("DATABRICKS_SCHEMA", "nowhere", "schema nowhere is there"),
         ("DATABRICKS_VOLUME", "/Volumes/lending/nowhere/landing", "can be put into /Volumes/lending/nowhere/landing"),
@@ -365,6 +365,8 @@ def test_what_is_missing_is_told_with_what_mends_it(
     value: str,
     missing: str,
 ) -> None:
+    assert settings.databricks is not None
+    value = value.format(host=settings.databricks.host)
     status, told = check(settings, monkeypatch, capsys, **{variable: value})
 
     assert status == 1

@@ -1,4 +1,4 @@
-"""The history of the Dagster version, carried over on real dbt and DuckDB: `python -m include.migrate_dagster`.
+"""The history of the Dagster version, carried over on real dbt and DuckDB: `python -m migrations.dagster`.
 
 Its databases are made here by SQL that does what its dbt snapshots do: at each night every key that arrives gets a
 version (both of its snapshots compare loaded_at, which is always new), and one that doesn't is closed a moment later.
@@ -18,13 +18,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from include import migrate_dagster
 from include.files import sha256
 from include.ledger import Ledger
-from include.migrate_dagster import MigrationError, migrate, runs_of
 from include.pipeline import deliver
 from include.rebuild import rebuild
 from include.settings import Settings
+from migrations import dagster
+from migrations.dagster import MigrationError, migrate, runs_of
 from tests.support.deliveries import day, write_extracts
 from tests.support.settings import settings_in
 from tests.support.tables import NULL, Table, read_table, read_tables
@@ -263,9 +263,9 @@ def test_a_dry_run_tells_times_in_utc_and_what_is_left_out_and_changes_nothing(
     """The third night had no valid account and closed them all; times are those of Berlin, without a zone."""
     old = dagster_database(tmp_path / "old.duckdb", {**NIGHTS, 3: (CUSTOMERS, [])}, hour=3)
     settings = settings_in(tmp_path / "live")
-    monkeypatch.setattr(migrate_dagster, "load_settings", lambda: settings)
+    monkeypatch.setattr(dagster, "load_settings", lambda: settings)
 
-    assert migrate_dagster.main([str(old), "--dry-run", "--time-zone", "Europe/Berlin"]) == 0
+    assert dagster.main([str(old), "--dry-run", "--time-zone", "Europe/Berlin"]) == 0
 
     printed = capsys.readouterr().out.splitlines()
     assert printed[-2].startswith("the run of 2026-01-03 02:00:00 UTC is left out")

@@ -22,12 +22,12 @@ from typing import Any
 from databricks.sql.client import Cursor as DatabricksCursor
 from dbt.adapters.duckdb.environments.local import DuckDBCursorWrapper
 
-from include.dbt.cosmos import import_dbt, warm_up
+from include.dbt.cosmos import preload, warm_up
 
 _processes = multiprocessing.get_context("forkserver")  # dbt is warmed up once, in the server
 _processes.set_forkserver_preload([__name__])
 warm_up()
-import_dbt("databricks")
+preload("databricks")
 
 Moment = str | int | None
 """A regular expression for the moment to die at (its first occurrence), the moment's number, or None: live."""

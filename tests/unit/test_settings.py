@@ -12,6 +12,7 @@ from include.layers import LAYERS
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
 from tests.support.settings import DATABRICKS
 
+LOCAL = {name: value for name, value in DATABRICKS.items() if name not in ("DATABRICKS_HOST", "DATABRICKS_HTTP_PATH")}
 PRINCIPAL = {
     **DATABRICKS,
     "DATABRICKS_TOKEN": "",
@@ -44,6 +45,7 @@ def test_databricks_settings_are_read_and_go_to_dbt() -> None:
     assert {name: value for name, value in settings.dbt_environment().items() if name.startswith("DATABRICKS_")} == {
         "DATABRICKS_HOST": "adb.example",
         "DATABRICKS_HTTP_PATH": "/sql/1.0/warehouses/abc",
+        "DATABRICKS_CONNECTION_URI": "",
         "DATABRICKS_CATALOG": "lending",
         "DATABRICKS_SCHEMA": "lc",
         "DATABRICKS_VOLUME": "/Volumes/lending/lc/landing",
@@ -55,19 +57,38 @@ def test_databricks_settings_are_read_and_go_to_dbt() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("host", "url", "connection_uri"),
-    [
-        ("adb.example", "https://adb.example", ""),
-        ("https://adb.example/", "https://adb.example", ""),
-        ("http://127.0.0.1:8090", "http://127.0.0.1:8090", "http://127.0.0.1:8090/sql/1.0/warehouses/abc"),
-    ],
-)
-def test_a_host_is_reached_by_https_but_on_this_machine(host: str, url: str, connection_uri: str) -> None:
+@pytest.mark.parametrize("host", ["adb.example", "https://adb.example/"])
+def test_a_workspace_is_reached_by_https(host: str) -> None:
     databricks = load_settings({**DATABRICKS, "DATABRICKS_HOST": host}).databricks
 
     assert databricks is not None
-    assert (databricks.url, databricks.connection_uri) == (url, connection_uri)
+    assert (databricks.url, databricks.connection_uri) == ("https://adb.example", "")
+
+
+def test_a_local_warehouse_is_reached_by_its_address_and_so_is_it_by_dbt() -> None:
+    uri = "http://127.0.0.1:8899/sql/1.0/warehouses/local"
+    settings = load_settings(LOCAL | {"DATABRICKS_CONNECTION_URI": uri})
+
+    databricks = settings.databricks
+    assert databricks is not None
+    assert (databricks.url, databricks.http_path) == ("http://127.0.0.1:8899", "/sql/1.0/warehouses/local")
+    assert databricks.connection_uri == uri
+    assert load_settings({"DATABASE_TYPE": "databricks"} | settings.dbt_environment()).databricks == databricks
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://127.0.0.1:8899/sql/1.0/warehouses/local",
+        "http://adb.example/sql/1.0/warehouses/abc",
+        "http://127.0.0.1.adb.example/sql/1.0/warehouses/abc",
+        "http://127.0.0.1:8899",
+        "127.0.0.1:8899/sql/1.0/warehouses/local",
+    ],
+)
+def test_an_address_that_is_not_on_this_machine_is_refused(uri: str) -> None:
+    with pytest.raises(SettingsError, match=r"^DATABRICKS_CONNECTION_URI must be a local warehouse's address such as"):
+        load_settings(LOCAL | {"DATABRICKS_CONNECTION_URI": uri})
 
 
 def test_secrets_are_not_in_what_is_printed_of_the_settings() -> None:
@@ -104,6 +125,15 @@ def test_an_airflow_connection_has_what_the_environment_leaves_out(monkeypatch: 
     assert (databricks.client_id, databricks.client_secret) == (("client", "dose-2") if principal else ("", ""))
 
 
+def test_an_airflow_connection_without_https_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = {"conn_type": "databricks", **CONNECTIONS["a token"], "host": "http://adb.example"}
+    monkeypatch.setenv("AIRFLOW_CONN_LENDING", json.dumps(connection))
+    named = {"DATABASE_TYPE": "databricks", "DATABRICKS_CATALOG": "lending", "DATABRICKS_SCHEMA": "lc"}
+
+    with pytest.raises(SettingsError, match="the host of the Airflow connection 'lending' must be reached by https"):
+        load_settings({**named, "DATABRICKS_CONN_ID": "lending"}).connected()
+
+
 def test_the_environment_goes_before_the_airflow_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_LENDING", json.dumps({"conn_type": "databricks", **CONNECTIONS["a token"]}))
 
@@ -137,6 +167,11 @@ def test_an_airflow_connection_that_lacks_something_is_an_error_that_names_it(mo
         ({**PRINCIPAL, "DATABRICKS_CLIENT_ID": ""}, "DATABRICKS_CLIENT_ID is missing: DATABRICKS_CLIENT_SECRET needs"),
         ({**PRINCIPAL, "DATABRICKS_TOKEN": "dapi"}, "DATABRICKS_TOKEN and DATABRICKS_CLIENT_ID are both set"),
         ({**DATABRICKS, "DATABRICKS_HOST": "http://adb.example"}, "DATABRICKS_HOST must be reached by https"),
+        ({**DATABRICKS, "DATABRICKS_HOST": "http://127.0.0.1"}, "DATABRICKS_HOST must be reached by https"),
+        (
+            {**DATABRICKS, "DATABRICKS_CONNECTION_URI": "http://127.0.0.1/sql/x"},
+            "DATABRICKS_HOST and DATABRICKS_CONNECTION_URI are both set: clear one of them",
+        ),
         ({**DATABRICKS, "DATABRICKS_HOST": "adb.example/sql"}, "DATABRICKS_HOST must be a workspace's host such as"),
         ({**DATABRICKS, "DATABRICKS_VOLUME": "/Volumes/lending"}, "DATABRICKS_VOLUME must be a folder of a volume"),
         ({"INPUT_PATH": "~nobody-has-this-name/x"}, "INPUT_PATH must begin with the home of a user who exists"),

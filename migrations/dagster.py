@@ -1,9 +1,9 @@
-"""Carry over the history that the Dagster version of this pipeline kept in DuckDB: `python -m include.migrate_dagster`.
+"""Carry over the history that the Dagster version of this pipeline kept in DuckDB: `python -m migrations.dagster`.
 
 Its snapshots say what was valid when. From them come the full extracts that it must have received, one for each of its
 runs that changed anything; these are landed with their times and played like any delivery. So the history is made by
 this dbt project, obeys its rules, and can be rebuilt from the landing ever after (design, section 6, Replay). The old
-database is only read.
+database is only read. The columns of its snapshots, and of the extracts, are written down here as they were then.
 """
 
 from __future__ import annotations
@@ -17,17 +17,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from include.duckdb_paths import literal
-from include.errors import PipelineError, one_line
-from include.ingestion import ACCOUNTS, CUSTOMERS, FileSpec, ingest
-from include.ledger import Ledger, time_text
-from include.settings import Settings, load_settings
+import duckdb
 
-if TYPE_CHECKING:
-    import duckdb
+from include import duckdb_paths
+from include.dbt.manifest import load_manifest
+from include.dbt.runner import DbtFailed, run_dbt
+from include.errors import PipelineError, one_line
+from include.files import lock, replacing, scratch_folder
+from include.ingestion import ingest
+from include.ledger import Ledger, time_text
+from include.pipeline import deliver
+from include.preflight import check_paths
+from include.quoting import literal, quoted
+from include.rebuild import rebuild
+from include.settings import Settings, load_settings
+from include.warehouse import Warehouse, open_warehouse
 
 RUN_ID = "migrate_dagster"
 
@@ -51,19 +57,12 @@ class MigrationError(PipelineError):
 class Snapshot:
     """A snapshot, which both versions of the pipeline call the same: its columns with the types they may have there."""
 
-    spec: FileSpec
+    name: str
     table: str
+    key: str
     types: dict[str, tuple[str, ...]]
     as_received: dict[str, str]
-    """Each field of the extract, as SQL over a version."""
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
-
-    @property
-    def key(self) -> str:
-        return self.spec.key
+    """Each column of the extract, as SQL over a version."""
 
     @property
     def columns(self) -> str:
@@ -77,8 +76,9 @@ class Snapshot:
 
 SNAPSHOTS = (
     Snapshot(
-        CUSTOMERS,
+        "customers",
         "snap_customer",
+        "customer_id",
         {"customer_id": ("INTEGER", "BIGINT"), "customer_name": ("VARCHAR",), "has_loan_flag": ("BOOLEAN",)},
         {
             "CustomerID": "coalesce(received.customer_id, version.customer_id::varchar)",
@@ -87,8 +87,9 @@ SNAPSHOTS = (
         },
     ),
     Snapshot(
-        ACCOUNTS,
+        "accounts",
         "snap_account",
+        "account_id",
         {
             "account_id": ("VARCHAR",),
             "customer_id": ("INTEGER", "BIGINT"),
@@ -111,10 +112,6 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
     `time_zone` is that of its times where they have none. May be called again after a crash at any point. Raises
     MigrationError, or another PipelineError, with nothing changed where the input is refused.
     """
-    from include.pipeline import deliver
-    from include.preflight import check_paths
-    from include.rebuild import rebuild
-
     if not old_database.is_file():
         raise MigrationError(f"{old_database} is missing: expected the DuckDB file of the Dagster version")
     if settings.duckdb_path.exists() and settings.duckdb_path.samefile(old_database):
@@ -150,12 +147,10 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
 @contextmanager
 def _old_history(path: Path, time_zone: str, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection to a new database, `scratch`, with a table `versions_<name>` for each snapshot: _collapse()."""
-    import duckdb
-
     with duckdb.connect(scratch) as connection:
         connection.execute("set TimeZone = 'UTC'")
         try:
-            connection.execute(f"attach {literal(path.absolute())} as old (type duckdb, read_only)")
+            connection.execute(f"attach {duckdb_paths.literal(path.absolute())} as old (type duckdb, read_only)")
         except duckdb.Error as error:
             raise MigrationError(f"{path} can't be opened as a DuckDB file: {error}") from error
         schema = _find_schema(connection, path)
@@ -195,10 +190,10 @@ def _find_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
 
 def _read(connection: duckdb.DuckDBPyConnection, path: Path, schema: str, snapshot: Snapshot, time_zone: str) -> None:
     """Make `old_<name>`: the versions as they are, times in UTC. Raises MigrationError where they overlap."""
-    table = f'old."{schema}".{snapshot.table}'
+    table = quoted("old", schema, snapshot.table)
 
     def in_utc(column: str) -> str:
-        aware = f"case when typeof({column}) = 'TIMESTAMP' then timezone('{time_zone}', {column}::timestamp) "
+        aware = f"case when typeof({column}) = 'TIMESTAMP' then timezone({literal(time_zone)}, {column}::timestamp) "
         return f"timezone('UTC', {aware} else {column}::timestamptz end)"
 
     connection.execute(f"""
@@ -325,7 +320,7 @@ def _collapse(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None
     received = (
         "received on version.ends is null and version.customer_id = received.key "
         "and version.customer_name = received.customer_name and version.has_loan_flag = received.has_loan_flag"
-        if snapshot.spec is CUSTOMERS
+        if snapshot.name == "customers"
         else "(select null as name) as received on false"
     )
     differs = " or ".join(f"{column} is distinct from lag({column}) over this_key" for column in snapshot.contents)
@@ -376,8 +371,6 @@ def _begun(settings: Settings, deliveries: list[datetime]) -> int:
 
     Raises MigrationError where our own history holds anything else.
     """
-    from include.warehouse import open_warehouse
-
     ledger = Ledger.load(settings.landing_path)
     dates = [entry.logical_date for entry in ledger.entries]
     resumable = all(entry.run_id == RUN_ID for entry in ledger.entries) and dates in (deliveries[:-1], deliveries)
@@ -396,10 +389,6 @@ def _judge(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path
 
     All records are staged as one delivery in a database of its own, so that every rule is dbt's.
     """
-    from include.dbt.manifest import load_manifest
-    from include.dbt.runner import DbtFailed, run_dbt
-    from include.warehouse import open_warehouse
-
     folder = scratch / "judging"
     judging = replace(
         settings,
@@ -428,10 +417,17 @@ def _judge(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path
             f"select source_row_number as number, {snapshot.columns}, "
             f"nullif(failure_reasons, 'conflicting duplicate') as reasons from {checked}"
         )
-        with warehouse.stream(select) as reader:
-            history.register("reader", reader)
-            history.execute(f"create table judged_{snapshot.name} as select * from reader")
-            history.unregister("reader")
+        _fetch(history, f"judged_{snapshot.name}", warehouse, select)
+
+
+def _fetch(
+    history: duckdb.DuckDBPyConnection, table: str, warehouse: Warehouse, select: str, columns: str = "*"
+) -> None:
+    """Make a table of what a query of the warehouse gives."""
+    with warehouse.stream(select) as reader:
+        history.register("reader", reader)
+        history.execute(f"create table {table} as select {columns} from reader")
+        history.unregister("reader")
 
 
 def _write_extracts(history: duckdb.DuckDBPyConnection, folder: Path, time: datetime | None) -> None:
@@ -441,18 +437,16 @@ def _write_extracts(history: duckdb.DuckDBPyConnection, folder: Path, time: date
         at = f"timestamp '{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'" if time else "null"
         history.execute(f"""
             copy (
-                select {", ".join(snapshot.spec.columns)}
+                select {", ".join(snapshot.as_received)}
                 from versions_{snapshot.name}
                 where {at} is null or (begins <= {at} and coalesce(ends > {at}, true))
                 order by number
-            ) to {literal(folder / f"{snapshot.name}.csv")} (format csv, header, force_quote *)
+            ) to {duckdb_paths.literal(folder / f"{snapshot.name}.csv")} (format csv, header, force_quote *)
         """)
 
 
 def _land(history: duckdb.DuckDBPyConnection, settings: Settings, inputs: Path, deliveries: list[datetime]) -> None:
     """Land the deliveries beside the landing, then move them into it: the ledger last, as the commit point."""
-    from include.files import lock, replacing, scratch_folder
-
     with (
         lock(settings.landing_path / ".ingest.lock", "carrying over the history of the Dagster version"),
         scratch_folder(settings.landing_path / ".migration") as beside,
@@ -502,20 +496,13 @@ def _compare(history: duckdb.DuckDBPyConnection, settings: Settings) -> None:
 
     Raises MigrationError where there is none.
     """
-    from include.warehouse import open_warehouse
-
     warehouse = open_warehouse(settings, run_id=RUN_ID)
     unexplained = []
     for snapshot in SNAPSHOTS:
-        columns = f"{snapshot.columns}, dbt_valid_from, dbt_valid_to"
-        with warehouse.stream(f"select {columns} from {warehouse.relation('snapshots', snapshot.table)}") as reader:
-            history.register("reader", reader)
-            history.execute(f"""
-                create table new_{snapshot.name} as
-                select {snapshot.columns}, dbt_valid_from::timestamp as begins, dbt_valid_to::timestamp as ends
-                from reader
-            """)
-            history.unregister("reader")
+        select = f"select {snapshot.columns}, dbt_valid_from, dbt_valid_to from "
+        select += warehouse.relation("snapshots", snapshot.table)
+        times = "dbt_valid_from::timestamp as begins, dbt_valid_to::timestamp as ends"
+        _fetch(history, f"new_{snapshot.name}", warehouse, select, f"{snapshot.columns}, {times}")
         versions, current = _row(history, f"select count(*), count(*) filter (ends is null) from new_{snapshot.name}")
         (quarantined,) = _row(history, f"select count(reasons) from judged_{snapshot.name}")
         differing = _differing_keys(history, snapshot)
@@ -579,7 +566,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m include.migrate_dagster", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m migrations.dagster", description=__doc__)
     parser.add_argument("database", type=Path, help="the DuckDB file of the Dagster version; it is only read")
     parser.add_argument(
         "--time-zone",
