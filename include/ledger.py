@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -47,6 +48,10 @@ class Delivery:
         """Return the record of `customers` or `accounts`."""
         record: FileRecord = getattr(self, name)
         return record
+
+    def has_undeclared(self, file: str, header: str) -> bool:
+        """Return True if a file had a column that nobody had declared, in any spelling of its case."""
+        return header.lower() in (name.lower() for name in self.file(file).undeclared)
 
     def to_json(self) -> dict[str, Any]:
         """Return the ledger's line for it: flat, times as text, so that SQL reads it without unnesting."""
@@ -136,6 +141,12 @@ class Ledger:
     def unfinished(self) -> Delivery | None:
         """The delivery that was landed and is still to be processed."""
         return self.last if self.last and self.last.state == "landed" else None
+
+    def undeclared_since(self, file: str, header: str) -> Delivery | None:
+        """Return the delivery since which a file has been having a column that nobody had declared, without a break."""
+        history = (entry for entry in reversed(self.entries) if entry.state != "discarded")
+        having = list(takewhile(lambda entry: entry.has_undeclared(file, header), history))
+        return having[-1] if having else None
 
     def append(self, delivery: Delivery) -> Ledger:
         """Add a delivery: the commit point of its ingestion. What was landed and not processed is discarded by it."""

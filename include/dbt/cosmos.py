@@ -23,6 +23,7 @@ from cosmos.operators.local import DbtTestLocalOperator
 from include.artifacts import keep_run_results
 from include.dbt.manifest import check_manifest, layer_of_each_test, load_manifest
 from include.dbt.runner import environment_of_run, invoke, release_warehouse
+from include.layers import Layer
 from include.settings import load_settings
 from include.warehouse import is_rejection
 
@@ -33,7 +34,7 @@ def node_name(node: DbtNode) -> str:
 
 
 @cache
-def _layer_of_each_test() -> dict[str, str]:
+def _layer_of_each_test() -> dict[str, Layer]:
     return layer_of_each_test()
 
 

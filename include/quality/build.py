@@ -15,7 +15,7 @@ from include.dbt.manifest import current_manifest
 from include.errors import PipelineError
 from include.files import replacing, run_key
 from include.layers import LAYERS
-from include.ledger import Delivery, Ledger, time_text
+from include.ledger import FILE_NAMES, Delivery, Ledger, time_text
 from include.quality import tables
 from include.quality.dbt_results import count_statuses, load_results
 from include.quality.report import (
@@ -33,6 +33,7 @@ from include.quality.report import (
     SeverityCounts,
     Totals,
     TrendEntry,
+    UnknownColumn,
     Verdict,
 )
 from include.settings import Settings
@@ -76,6 +77,7 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
         ),
         models=models,
         reconciliation=read.attempt(lambda delivery: tables.reconciliation(warehouse, delivery)),
+        unknown_columns=read.attempt(lambda delivery: _unknown_columns(delivery, Ledger.load(settings.landing_path))),
         quarantine=read.attempt(lambda _: tables.quarantine_reasons(warehouse)),
         stale_keys=read.attempt(lambda _: tables.stale_keys(warehouse)),
         orphan_accounts=read.attempt(lambda _: tables.orphan_accounts(warehouse)),
@@ -175,6 +177,15 @@ class _TableReader:
         return self._rows[name]
 
 
+def _unknown_columns(delivery: Delivery, ledger: Ledger) -> tuple[UnknownColumn, ...]:
+    return tuple(
+        UnknownColumn(file=name, column=header, since=first.delivered_at)
+        for name in FILE_NAMES
+        for header in delivery.file(name).undeclared
+        if (first := ledger.undeclared_since(name, header))
+    )
+
+
 def _verdict(found: Findings) -> Verdict:
     """Return fail (refused, broken, incomplete or not reconciled), warn (something to tell the sender) or pass."""
     counts = (found.totals.tests, found.totals.models)
@@ -189,6 +200,7 @@ def _verdict(found: Findings) -> Verdict:
     something_to_tell = (
         found.totals.tests.warn
         or found.problems
+        or found.unknown_columns
         or found.quarantine
         or any(entity.count for entity in found.stale_keys or ())
         or (found.orphan_accounts and found.orphan_accounts.count)

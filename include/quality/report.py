@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
+from include.entities import ENTITIES
 from include.errors import PipelineError
 from include.files import replacing
 from include.ingestion import Outcome as IngestionOutcome
@@ -24,8 +25,9 @@ LISTED = 20
 SAMPLE_ROWS = 5
 """How many failing rows of a test are shown."""
 
-SchemaVersion = Literal["1.0"]
-SCHEMA_VERSION: SchemaVersion = "1.0"
+SchemaVersion = Literal["1.0", "1.1"]
+SCHEMA_VERSION: SchemaVersion = "1.1"
+"""1.1 added unknown_columns; reports of 1.0 are still read."""
 
 Status = Literal["pass", "warn", "fail", "error", "skipped", "not_run"]
 Severity = Literal["error", "warn"]
@@ -33,7 +35,7 @@ Verdict = Literal["pass", "warn", "fail"]
 Outcome = Literal[IngestionOutcome, "refused"]
 OrphanReason = Literal["customer unknown", "customer deleted", "customer only ever quarantined"]
 FileName = Annotated[str, Field(pattern=f"^({'|'.join(FILE_NAMES)})$")]
-EntityName = Annotated[str, Field(pattern="^(customer|account)$")]
+EntityName = Annotated[str, Field(pattern=f"^({'|'.join(entity.name for entity in ENTITIES)})$")]
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
 Time = Annotated[AwareDatetime, PlainSerializer(time_text)]
@@ -145,6 +147,14 @@ class Reconciliation(Section):
     balanced: bool = Field(description="Whether it adds up; if not the verdict is fail.")
 
 
+class UnknownColumn(Section):
+    """A column of a file that the pipeline does not know; it is landed, and read by nothing."""
+
+    file: FileName = Field(description="The file.")
+    column: str = Field(description="Its header, as received.")
+    since: Time = Field(description="The delivery since which it has been coming without a break.")
+
+
 class QuarantineReason(Section):
     """A reason for which records of a file are quarantined."""
 
@@ -252,6 +262,9 @@ class Findings(Section):
     models: tuple[BuiltNode, ...] = Field(description="Every model, snapshot and seed.")
     reconciliation: tuple[Reconciliation, ...] | None = Field(
         description="Per file: read = staged + duplicates + quarantined."
+    )
+    unknown_columns: tuple[UnknownColumn, ...] | None = Field(
+        default=None, description="Columns that the pipeline does not know."
     )
     quarantine: tuple[QuarantineReason, ...] | None = Field(
         description="Records quarantined per file and reason; a record can have several reasons."

@@ -31,6 +31,8 @@ def summary(path: Path, output_path: Path) -> str:
         )
         reasons = [entry for entry in report.quarantine or () if entry.file == file.file]
         lines += [f"{'':<10}   {entry.records} x {entry.reason}" for entry in reasons]
+    for column in report.unknown_columns or ():
+        lines.append(f"unknown    {column.file} has a column {column.column!r}, since {time_text(column.since)}")
     if run.outcome == "unchanged" and not run.full_refresh:
         lines.append("changes    nothing: this delivery is already processed")
     elif report.changes is not None:
