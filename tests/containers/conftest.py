@@ -42,11 +42,6 @@ def stack() -> Iterator[Stack]:
         engine.up()
         yield started
     finally:
-        (WORK / "logs.txt").write_text("\n".join(logs_of(engine)))
+        logs = [f"==== {service}\n{engine.logs(service)}" for service in engine.services()]
+        (WORK / "logs.txt").write_text("\n".join(logs))
         engine.down("--volumes")
-
-
-def logs_of(engine: Docker) -> Iterator[str]:
-    for service in engine.services():
-        yield f"==== {service}"
-        yield engine.logs(service)

@@ -20,15 +20,18 @@ from include.pipeline import deliver
 from include.rebuild import rebuild
 from include.settings import PROJECT_ROOT, Settings
 from include.warehouse import WarehouseBusy
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.processes import held_by_another_process
 from tests.support.settings import environment_of, settings_in
 from tests.support.tables import read_tables
 
 pytestmark = pytest.mark.slow
 
-FIRST_DAY = (["1,Ada,yes", "2,Bo,no"], ["A,1,9999.99,savings", "B,2,500.00,savings"])
-SECOND_DAY = (["1,Ada,no", "2,Bo,no"], ["A,1,9999.99,savings", "B,2,500.00,checking", "C,2,1.00,savings"])
+FIRST_DAY = ([customer("1", has_loan="yes"), customer("2")], [account("A"), account("B", customer_id="2")])
+SECOND_DAY = (
+    [customer("1", has_loan="no"), customer("2")],
+    [account("A"), account("B", customer_id="2", account_type="checking"), account("C", customer_id="2")],
+)
 
 
 @pytest.fixture(scope="module")

@@ -22,15 +22,14 @@ from include.pipeline import DeliveryFailed, deliver
 from include.rebuild import rebuild
 from include.settings import Settings
 from include.warehouse import WarehouseError
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.settings import environment_of, settings_in
 from tests.support.tables import read_table, read_tables
-from tests.support.two_days import break_snapshots
+from tests.support.two_days import FIRST_DAY, break_snapshots
 
 pytestmark = pytest.mark.slow
 
-CUSTOMERS = ["1,Ada,yes", "2,Bo,no", "3,Cy,no"]
-ACCOUNTS = ["A,1,9999.99,savings", "B,2,500.00,savings", "C,2,70.00,checking", "D,3,80.00,savings"]
+CUSTOMERS, ACCOUNTS = FIRST_DAY
 
 
 def play(settings: Settings, number: int, customers: Iterable[str], accounts: Iterable[str]) -> dict[str, Any]:
@@ -55,7 +54,14 @@ def first_day(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-SECOND_DAY = (["1,Ada,no", "2,Bo,no", "4,Di,yes"], ["A,1,9999.99,savings", "B,2,500.00,checking", "E,4,20000,savings"])
+SECOND_DAY = (
+    [customer("1", name="Ada", has_loan="no"), CUSTOMERS[1], customer("4", name="Di", has_loan="yes")],
+    [
+        ACCOUNTS[0],
+        account("B", customer_id="2", balance="500.00", account_type="checking"),
+        account("E", customer_id="4", balance="20000"),
+    ],
+)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +109,9 @@ def test_the_same_delivery_again_leaves_every_byte(first_day: Settings, tmp_path
 def test_a_key_in_bad_records_alone_keeps_its_version_and_interest(first_day: Settings, tmp_path: Path) -> None:
     settings = copy_of(first_day, tmp_path / "copy", max_quarantine_pct=100.0)
 
-    report = play(settings, 6, ["1,Ada,perhaps", "2", "3,Cy,no"], ["A,1,9999.99,savings", "B,2,-1,savings", "D"])
+    customers = [customer("1", has_loan="perhaps"), "2", CUSTOMERS[2]]
+    accounts = [ACCOUNTS[0], account("B", customer_id="2", balance="-1"), "D"]
+    report = play(settings, 6, customers, accounts)
 
     assert interest(settings) == interest(first_day)
     stale = {entity["entity"]: [key["key"] for key in entity["keys"]] for entity in report["stale_keys"]}
@@ -172,7 +180,7 @@ def test_a_correction_takes_back_what_an_unfinished_delivery_had_done(
             play(settings, 6, *SECOND_DAY)
     assert any("2026-01-06 02:00:00" in row for row in read_table(settings, "snap_customer"))
 
-    play(settings, 6, [*CUSTOMERS[:2], "3,Cyrus,no"], ACCOUNTS)
+    play(settings, 6, [*CUSTOMERS[:2], customer("3", name="Cyrus")], ACCOUNTS)
 
     versions = {row[:2] + row[5:7] for row in read_table(settings, "snap_customer", without=("dbt_scd_id",))}
     corrected_at = "2026-01-06 02:00:00.000001"
@@ -190,7 +198,7 @@ def test_a_correction_takes_back_what_an_unfinished_delivery_had_done(
 def test_a_rebuild_lets_an_unfinished_delivery_be_corrected_though_its_checkpoint_is_lost(
     first_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    corrected = [*CUSTOMERS[:2], "3,Cyrus,no"], ACCOUNTS
+    corrected = [*CUSTOMERS[:2], customer("3", name="Cyrus")], ACCOUNTS
     lost, kept = copy_of(first_day, tmp_path / "lost"), copy_of(first_day, tmp_path / "kept")
     for settings in (lost, kept):
         with monkeypatch.context() as patch:

@@ -15,10 +15,15 @@ from include.files import lock
 from include.ingestion import Ingestion, IngestionError, UnfinishedDelivery, find_extracts, ingest
 from include.ledger import Ledger
 from include.settings import Settings
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import account, customer, day, write_extracts
 
-CUSTOMERS = ["1,Ada,yes", "2,Bo,no", "3,Cy,no", "4,Di,no"]
-ACCOUNTS = ["A,1,10.00,savings", "B,2,20.00,checking"]
+CUSTOMERS = [
+    customer("1", name="Ada", has_loan="yes"),
+    customer("2", name="Bo"),
+    customer("3", name="Cy"),
+    customer("4", name="Di"),
+]
+ACCOUNTS = [account("A", customer_id="1"), account("B", customer_id="2")]
 
 
 def land(settings: Settings, number: int, *, processed: bool = True, **options: bool) -> Ingestion:
@@ -61,7 +66,8 @@ def first(settings: Settings) -> Settings:
 
 
 def test_a_delivery_is_landed_as_received(settings: Settings) -> None:
-    write_extracts(settings.input_path, ["1,  Ada ,yes", "x,,", "3,Cy"], ["A,1,10.005,savings"])
+    customers = [customer("1", name="  Ada ", has_loan="yes"), customer("x", name="", has_loan=""), "3,Cy"]
+    write_extracts(settings.input_path, customers, [account("A", balance="10.005")])
 
     done = land(settings, 5, processed=False)
 
@@ -75,7 +81,7 @@ def test_a_delivery_is_landed_as_received(settings: Settings) -> None:
 
 
 def test_the_ledger_records_what_was_received(settings: Settings) -> None:
-    write_extracts(settings.input_path, [*CUSTOMERS, " 1 ,Ada,yes", "NULL,Eve,no", "5,Ed"], ACCOUNTS)
+    write_extracts(settings.input_path, [*CUSTOMERS, customer(" 1 "), customer("NULL"), "5,Ed"], ACCOUNTS)
 
     entry = land(settings, 5, processed=False).delivery
 
@@ -87,9 +93,9 @@ def test_the_ledger_records_what_was_received(settings: Settings) -> None:
 
 
 def test_a_record_keeps_the_time_since_which_it_has_been_arriving(first: Settings) -> None:
-    write_extracts(first.input_path, ["1,Ada,yes", "2,BO,no", "3,Cy,no", "3,Cy"], ACCOUNTS)
+    write_extracts(first.input_path, [CUSTOMERS[0], customer("2", name="BO"), CUSTOMERS[2], "3,Cy"], ACCOUNTS)
     land(first, 6)
-    write_extracts(first.input_path, ["1,Ada,yes", "2,Bo,no", "3,Cy,no", "3,Cy"], ACCOUNTS)
+    write_extracts(first.input_path, [*CUSTOMERS[:3], "3,Cy"], ACCOUNTS)
     land(first, 7)
 
     since = [(key, name, time.day) for key, name, time in landed(first, "customers", "customer_id, name, loaded_at")]  # type: ignore[attr-defined]
@@ -117,14 +123,14 @@ def test_the_same_delivery_again_changes_nothing(first: Settings) -> None:
 
 def test_other_content_on_the_same_date_is_a_correction_a_microsecond_later(first: Settings) -> None:
     for number in (1, 2):
-        write_extracts(first.input_path, [*CUSTOMERS, f"{number}0,Ed,no"], ACCOUNTS)
+        write_extracts(first.input_path, [*CUSTOMERS, customer(f"{number}0")], ACCOUNTS)
         correction = land(first, 5).delivery
         assert correction.logical_date == day(5)
         assert correction.delivered_at == day(5) + timedelta(microseconds=number)
 
 
 def test_a_correction_back_to_the_first_content_is_a_delivery_too(first: Settings) -> None:
-    write_extracts(first.input_path, [*CUSTOMERS, "10,Ed,no"], ACCOUNTS)
+    write_extracts(first.input_path, [*CUSTOMERS, customer("10")], ACCOUNTS)
     land(first, 5)
     write_extracts(first.input_path, CUSTOMERS, ACCOUNTS)
 
@@ -149,7 +155,7 @@ def test_an_unfinished_delivery_is_finished_before_the_next_begins(first: Settin
 
 def test_a_correction_replaces_an_unfinished_delivery(first: Settings) -> None:
     land(first, 6, processed=False)
-    write_extracts(first.input_path, [*CUSTOMERS, "5,Ed,no"], ACCOUNTS)
+    write_extracts(first.input_path, [*CUSTOMERS, customer("5")], ACCOUNTS)
     replaced = []
 
     ingest(first, logical_date=day(6), run_id="again", before_commit=replaced.append)
@@ -181,7 +187,7 @@ def test_a_discarded_delivery_may_be_of_a_later_day(first: Settings) -> None:
     with pytest.raises(IngestionError, match="is older than the last processed one"):
         land(first, 4, discard_unfinished=True)
     Ledger.load(first.landing_path).mark_processed()
-    write_extracts(first.input_path, [*CUSTOMERS, "5,Ed,no"], ACCOUNTS)
+    write_extracts(first.input_path, [*CUSTOMERS, customer("5")], ACCOUNTS)
     assert land(first, 20).delivery.delivered_at == day(20) + timedelta(microseconds=1)
     assert len(list((first.landing_path / "customers").glob("*.parquet"))) == 4
 
@@ -244,30 +250,30 @@ def test_keys_that_fall_too_far_are_refused_as_truncated(first: Settings) -> Non
 @pytest.mark.parametrize("spelling", ["{}.0", "-{}", "{}e0", "x{}", "9{}"])
 def test_as_many_keys_that_are_none_of_the_last_delivery_are_refused(first: Settings, spelling: str) -> None:
     keys = [spelling.format(number) for number in range(1, 5)]
-    write_extracts(first.input_path, [f"{key},Ada,yes" for key in keys], ACCOUNTS)
+    write_extracts(first.input_path, [customer(key) for key in keys], ACCOUNTS)
 
     with pytest.raises(IngestionError, match="lacks 4 of the 4 values of customer_id"):
         land(first, 6)
 
 
 def test_account_ids_that_lose_their_leading_zeros_are_refused(settings: Settings) -> None:
-    write_extracts(settings.input_path, CUSTOMERS, ["001,1,10.00,savings", "002,2,20.00,checking"])
+    write_extracts(settings.input_path, CUSTOMERS, [account("001"), account("002")])
     land(settings, 5)
-    write_extracts(settings.input_path, CUSTOMERS, ["1,1,10.00,savings", "2,2,20.00,checking"])
+    write_extracts(settings.input_path, CUSTOMERS, [account("1"), account("2")])
 
     with pytest.raises(IngestionError, match=r"lacks 2 of the 2 values of account_id .*\(for example '001', '002'\)"):
         land(settings, 6)
 
 
 def test_another_spelling_of_a_number_is_the_same_customer(first: Settings) -> None:
-    spelt = ["01,Ada,yes", " 2\t,Bo,no", '"\u00a03\u200b",Cy,no', '4","0",Di']
-    write_extracts(first.input_path, spelt, [" A\u3000,1,10.00,savings", "B,2"])
+    spelt = [customer("01"), customer(" 2\t"), customer("\u00a03\u200b"), '4","0",Di']
+    write_extracts(first.input_path, spelt, [account(" A\u3000"), "B,2"])
 
     assert land(replace(first, max_row_drop_pct=0.0), 6).delivery.customers.distinct_keys == 4
 
 
 def test_a_delivery_without_a_readable_key_leaves_nothing_to_compare_with(settings: Settings) -> None:
-    write_extracts(settings.input_path, ["1.0,Ada,yes"], ["n/a,1,10.00,savings"])
+    write_extracts(settings.input_path, [customer("1.0")], [account("n/a")])
     land(settings, 5)
     write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
 
@@ -275,7 +281,7 @@ def test_a_delivery_without_a_readable_key_leaves_nothing_to_compare_with(settin
 
 
 def test_keys_are_compared_with_those_of_the_last_delivery_that_was_processed(first: Settings) -> None:
-    write_extracts(first.input_path, ["7,Gus,no"], ACCOUNTS)
+    write_extracts(first.input_path, [customer("7")], ACCOUNTS)
     land(first, 6, processed=False, accept_row_drop=True)
     write_extracts(first.input_path, CUSTOMERS, ACCOUNTS)
 
@@ -283,7 +289,7 @@ def test_keys_are_compared_with_those_of_the_last_delivery_that_was_processed(fi
 
 
 def test_a_long_key_with_line_breaks_does_not_break_the_message(settings: Settings) -> None:
-    write_extracts(settings.input_path, CUSTOMERS, [f'"A\n{"x" * 1000}",1,10.00,savings'])
+    write_extracts(settings.input_path, CUSTOMERS, [account("A\n" + "x" * 1000)])
     land(settings, 5)
     write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
 
@@ -320,7 +326,7 @@ def test_malformed_records_count_as_keys_that_are_still_there(first: Settings) -
 
 def test_the_folder_of_the_day_goes_before_the_loose_files(settings: Settings) -> None:
     write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
-    write_extracts(settings.input_path / "2026-01-06", ["9,Jo,no"], ACCOUNTS)
+    write_extracts(settings.input_path / "2026-01-06", [customer("9")], ACCOUNTS)
 
     assert find_extracts(settings.input_path, day(5))["customers"] == settings.input_path / "customers.csv"
     assert find_extracts(settings.input_path, day(6))["customers"].parent.name == "2026-01-06"
@@ -352,13 +358,13 @@ def test_a_logical_date_east_of_utc_belongs_to_its_day_in_utc(settings: Settings
 
 def test_a_file_that_changes_while_it_is_read_is_refused(first: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     before = Ledger.load(first.landing_path).entries
-    write_extracts(first.input_path, [*CUSTOMERS, "5,Ed,no"], ACCOUNTS)
+    write_extracts(first.input_path, [*CUSTOMERS, customer("5")], ACCOUNTS)
     read = ingestion.read_csv
 
     def append_while_reading(path: Path, columns: dict[str, str]) -> object:
         table = read(path, columns)
         with path.open("a") as file:
-            file.write("6,Flo,no\n")
+            file.write(f"{customer('6')}\n")
         return table
 
     monkeypatch.setattr(ingestion, "read_csv", append_while_reading)
@@ -377,7 +383,7 @@ def test_two_ingestions_at_once_do_not_mix(first: Settings) -> None:
 
 def test_an_earlier_landing_is_never_touched(first: Settings) -> None:
     before = everything_in(first.landing_path)
-    write_extracts(first.input_path, [*CUSTOMERS, "5,Ed,no"], ACCOUNTS)
+    write_extracts(first.input_path, [*CUSTOMERS, customer("5")], ACCOUNTS)
     land(first, 6)
 
     after = everything_in(first.landing_path)

@@ -9,7 +9,7 @@ import pytest
 
 from include.pipeline import deliver
 from include.settings import Settings
-from tests.support.deliveries import ACCOUNTS_HEADER, CUSTOMERS_HEADER, day
+from tests.support.deliveries import ACCOUNTS_HEADER, CUSTOMERS_HEADER, account, customer, day, write_extracts
 from tests.support.local_warehouse import LocalWarehouse
 from tests.support.reference_model import BLANKS, Record, Reference
 from tests.support.settings import settings_in
@@ -22,40 +22,48 @@ SHOWN_BLANKS = [(1000 + number, blank) for number, blank in enumerate(BLANKS) if
 """A customer_id for each, to be written without quotes."""
 
 CUSTOMERS = [
-    ("1" * MILLION, "An id of a million digits", "no"),
-    ("0" * MILLION + "7", "An id of a million zeros and one digit", "yes"),
-    (" \t ", "An id that is all spaces", "yes"),
-    ("8", "n" * 65536, "no"),
-    ("9", "É😀" * 65536, "\t" * MILLION + "yes"),
-    ("10", "Neither yes nor no", "y" * MILLION),
-    ("10", "Neither yes nor no (nobody sees why)", "\u200by\u200be\u200bs"),
-    tuple(str(number) for number in range(11, 211)),
-    *((f"{blank}{number}{blank}", f"{blank}Blank {blank} within", f"yes{blank}") for number, blank in SHOWN_BLANKS),
+    customer("1" * MILLION, name="An id of a million digits"),
+    customer("0" * MILLION + "7", name="An id of a million zeros and one digit", has_loan="yes"),
+    customer(" \t ", name="An id that is all spaces"),
+    customer("8", name="n" * 65536),
+    customer("9", name="É😀" * 65536, has_loan="\t" * MILLION + "yes"),
+    customer("10", name="Neither yes nor no", has_loan="y" * MILLION),
+    customer("10", name="Neither yes nor no (nobody sees why)", has_loan="\u200by\u200be\u200bs"),
+    ",".join(str(number) for number in range(11, 211)),
+    *(
+        customer(f"{blank}{number}{blank}", name=f"{blank}Blank {blank} within", has_loan=f"yes{blank}")
+        for number, blank in SHOWN_BLANKS
+    ),
 ]
 ACCOUNTS = [
     *(
-        (f"{blank}B{number}{blank}", f"{number}{blank}", f"{blank}5.00", f"savings{blank}")
+        account(
+            f"{blank}B{number}{blank}",
+            customer_id=f"{number}{blank}",
+            balance=f"{blank}5.00",
+            account_type=f"savings{blank}",
+        )
         for number, blank in SHOWN_BLANKS
     ),
-    ("A1", "7", "9" * 16 + ".99", "savings"),
-    ("A2", "7", "9" * MILLION, "savings"),
-    ("A3", "7", "0" * MILLION + "1.005", "savings"),
-    ("A4", "7", "0." + "3" * MILLION, "savings"),
-    ("A5", "8", "1e" + "9" * MILLION, "savings"),
-    ("A6", "8", "2.00", " " * MILLION + "Savings"),
-    ("A7", "9", "3.00", "checking" * MILLION),
-    ("A8" * MILLION, "9", "4.00", "checking"),
-    ("    ", "9", "5.00", "savings"),
-    ("A9", "9", *("6.00",) * 198),
+    account("A1", customer_id="7", balance="9" * 16 + ".99"),
+    account("A2", customer_id="7", balance="9" * MILLION),
+    account("A3", customer_id="7", balance="0" * MILLION + "1.005"),
+    account("A4", customer_id="7", balance="0." + "3" * MILLION),
+    account("A5", customer_id="8", balance="1e" + "9" * MILLION),
+    account("A6", customer_id="8", account_type=" " * MILLION + "Savings"),
+    account("A7", customer_id="9", account_type="checking" * MILLION),
+    account("A8" * MILLION, customer_id="9", account_type="checking"),
+    account("    ", customer_id="9"),
+    ",".join(["A9", "9", *["6.00"] * 198]),
 ]
 
 
-def records(rows: list[tuple[str, ...]], width: int) -> list[Record]:
+def records(lines: list[str], header: str) -> list[Record]:
+    width = len(header.split(","))
+    rows = [(line, tuple(line.split(","))) for line in lines]
     return [
-        Record(row)
-        if len(row) == width
-        else Record(row[:width], f"expected {width} fields, found {len(row)}", ",".join(row))
-        for row in rows
+        Record(row) if len(row) == width else Record(row[:width], f"expected {width} fields, found {len(row)}", line)
+        for line, row in rows
     ]
 
 
@@ -68,15 +76,13 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 
 
 def test_large_and_odd_values_are_treated_by_the_rules(engine: Settings) -> None:
-    engine.input_path.mkdir()
-    for name, header, rows in (("customers", CUSTOMERS_HEADER, CUSTOMERS), ("accounts", ACCOUNTS_HEADER, ACCOUNTS)):
-        text = "\n".join([header, *(",".join(row) for row in rows)])
-        (engine.input_path / f"{name}.csv").write_text(text, encoding="utf-8")
+    write_extracts(engine.input_path, CUSTOMERS, ACCOUNTS)
     reference = Reference()
 
     report = deliver(engine, logical_date=day(5), run_id="large")
 
-    reference.deliver(day(5).replace(tzinfo=None), records(CUSTOMERS, 3), records(ACCOUNTS, 4))
+    customers, accounts = records(CUSTOMERS, CUSTOMERS_HEADER), records(ACCOUNTS, ACCOUNTS_HEADER)
+    reference.deliver(day(5).replace(tzinfo=None), customers, accounts)
     found = read_tables(engine, without=("dbt_scd_id",))
     for table, expected in reference.tables().items():
         columns, *rows = found[table]

@@ -25,7 +25,8 @@ from include.rebuild import rebuild
 from include.settings import Settings
 from migrations import dagster
 from migrations.dagster import MigrationError, migrate, runs_of
-from tests.support.deliveries import day, write_extracts
+from tests.support.databases import execute
+from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.settings import settings_in
 from tests.support.tables import NULL, Table, read_table, read_tables
 
@@ -145,7 +146,11 @@ def continued(migrated: Migrated, tmp_path_factory: pytest.TempPathFactory) -> S
     settings = settings_in(folder)
     customers, accounts = FIFTH
     changed = [accounts[0], accounts[2], ("E", "2", "20000.01", "Savings")]
-    write_extracts(settings.input_path, map(",".join, customers), map(",".join, changed))
+    write_extracts(
+        settings.input_path,
+        [customer(key, name=name, has_loan=has_loan) for key, name, has_loan in customers],
+        [account(key, customer_id=owner, balance=amount, account_type=type_) for key, owner, amount, type_ in changed],
+    )
     deliver(settings, logical_date=day(8), run_id="day_8")
     return settings
 
@@ -249,8 +254,7 @@ def test_a_run_cut_off_anywhere_is_finished_by_running_it_again(migrated: Migrat
 def test_a_history_that_is_not_the_old_one_is_an_error(migrated: Migrated, tmp_path: Path) -> None:
     settings = settings_in(tmp_path / "live")
     shutil.copytree(migrated.settings.landing_path.parent, tmp_path / "live", symlinks=True)
-    with duckdb.connect(settings.duckdb_path) as connection:
-        connection.execute("delete from main_snapshots.snap_account where account_id = 'C'")
+    execute(settings.duckdb_path, "delete from main_snapshots.snap_account where account_id = 'C'")
 
     with pytest.raises(MigrationError, match="differ from the old database without a known reason: 1, account_id C"):
         migrate(settings, migrated.old)
@@ -276,11 +280,7 @@ def test_a_dry_run_tells_times_in_utc_and_what_is_left_out_and_changes_nothing(
 
 
 def sql(statement: str) -> Callable[[Path], None]:
-    def change(path: Path) -> None:
-        with duckdb.connect(path) as connection:
-            connection.execute(statement)
-
-    return change
+    return lambda path: execute(path, statement)
 
 
 OVERLAP = "update snapshots.snap_account set dbt_valid_to = null where account_id = 'B'"

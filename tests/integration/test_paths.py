@@ -18,7 +18,7 @@ from include.ingestion import IngestionError
 from include.pipeline import deliver
 from include.rebuild import rebuild
 from include.settings import PROJECT_ROOT, Settings
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.mounts import mounted
 from tests.support.settings import environment_of, settings_in
 from tests.support.tables import read_table, read_tables
@@ -26,8 +26,8 @@ from tests.support.two_days import play
 
 pytestmark = pytest.mark.slow
 
-CUSTOMERS = ["1,Ada,yes", "2,Bo,no"]
-ACCOUNTS = ["A,1,9999.99,savings", "B,2,500.00,savings"]
+CUSTOMERS = [customer("1"), customer("2")]
+ACCOUNTS = [account("A", customer_id="1"), account("B", customer_id="2")]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize("folder", ["name=Bob/loaded_at=2020-01-01", "a[b]*'\n{c}"])
 def test_where_the_folders_are_makes_no_difference(tmp_path: Path, plain: dict[str, Any], folder: str) -> None:
     if "*" in folder:  # as a pattern, the folder's name would match this one
-        write_extracts(tmp_path / "ab'\n{c}" / "inputs", ["9,Other,yes"], ["Z,9,1.00,savings"])
+        write_extracts(tmp_path / "ab'\n{c}" / "inputs", [customer("9")], [account("Z", customer_id="9")])
         deliver(settings_in(tmp_path / "ab'\n{c}"), logical_date=day(5), run_id="other")
     settings = settings_in(tmp_path / folder, DUCKDB_PATH=str(tmp_path / "lc_pipeline.duckdb"))
 
@@ -123,7 +123,7 @@ def test_exports_that_cannot_be_written_refuse_the_delivery_in_one_line_and_a_re
     assert list(settings.landing_path.rglob("*.parquet")) == []
 
 
-LARGE = [f"{sha256(str(n).encode()).hexdigest()},1,{n}.00,savings" for n in range(1, 3001)]
+LARGE = [account(sha256(str(n).encode()).hexdigest(), balance=f"{n}.00") for n in range(1, 3001)]
 
 
 def test_a_disk_that_fills_up_with_exports_fails_the_run_and_its_report(tmp_path: Path) -> None:
@@ -135,6 +135,8 @@ def test_a_disk_that_fills_up_with_exports_fails_the_run_and_its_report(tmp_path
 
         assert status == 1
         assert error.startswith(f"error: {outputs}/.staging/")
+        assert error.count("\n") == 1
+        assert "No space left on device" in error
         report = newest_report(settings)
         assert (report["verdict"], report["run"]["outcome"]) == ("fail", "landed")
         assert report["run"]["error"] == error.removeprefix("error: ").strip()
@@ -145,9 +147,7 @@ def test_a_disk_that_fills_up_with_exports_fails_the_run_and_its_report(tmp_path
     assert (report["verdict"], report["run"]["outcome"], report["run"]["error"]) == ("pass", "resumed", None)
 
 
-@pytest.mark.parametrize(
-    ("folder", "size"), [("landing", "64k"), ("duckdb", "1M"), ("outputs", "64k"), ("quality_reports", "64k")]
-)
+@pytest.mark.parametrize(("folder", "size"), [("landing", "64k"), ("duckdb", "1M"), ("quality_reports", "64k")])
 def test_a_disk_that_fills_up_ends_the_run_in_one_line_with_the_path_and_the_reason(
     tmp_path: Path, folder: str, size: str
 ) -> None:

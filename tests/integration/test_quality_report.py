@@ -23,11 +23,11 @@ from include.quality.summary import main as summary_main
 from include.quality.tables import NAME_COLUMNS, failing_rows
 from include.settings import Settings
 from include.warehouse.duckdb import DuckDBWarehouse
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.processes import held_by_another_process
 
-CUSTOMERS = ["1,Ada,yes", "2,Bo,no"]
-ACCOUNTS = ["A,1,10.00,savings"]
+CUSTOMERS = [customer("1"), customer("2")]
+ACCOUNTS = [account()]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def test_a_database_that_somebody_holds_is_a_problem_and_not_the_end_of_the_repo
 def test_tables_of_a_later_delivery_are_not_described_as_those_of_an_earlier_one(settings: Settings) -> None:
     write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
     ingest_delivery(settings, logical_date=day(5), run_id="early")
-    write_extracts(settings.input_path, [*CUSTOMERS, "3,Cy,no"], ACCOUNTS)
+    write_extracts(settings.input_path, [*CUSTOMERS, customer("3")], ACCOUNTS)
     ingest(settings, logical_date=day(5), run_id="late")
 
     assert read(write_report(settings, run_id="early"))["problems"] == [

@@ -12,15 +12,20 @@ import pytest
 from include.pipeline import DeliveryFailed, deliver
 from include.rebuild import rebuild
 from include.settings import Settings
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.rates import change_rates
 from tests.support.settings import settings_in
 from tests.support.tables import read_table, read_tables
 
 pytestmark = pytest.mark.slow
 
-CUSTOMERS = ["1,Ada,yes", "2,Bo,no", "3,Cy,no"]
-ACCOUNTS = ["A,1,9999.99,savings", "B,2,10000.00,savings", "C,2,15000.00,savings", "D,3,25000.00,savings"]
+CUSTOMERS = [customer("1", has_loan="yes"), customer("2", has_loan="no"), customer("3", has_loan="no")]
+ACCOUNTS = [
+    account("A", customer_id="1", balance="9999.99"),
+    account("B", customer_id="2", balance="10000.00"),
+    account("C", customer_id="2", balance="15000.00"),
+    account("D", customer_id="3", balance="25000.00"),
+]
 NEW_SET = """2026-01-06,0.00,10000.00,0.0110,0.0050
 2026-01-06,10000.00,,0.0150,0.0050
 """

@@ -19,16 +19,17 @@ from include.pipeline import DeliveryFailed, deliver
 from include.rebuild import rebuild
 from include.settings import Settings
 from include.warehouse import open_warehouse
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.settings import environment_of, settings_in
 from tests.support.tables import read_table, read_tables
 
 pytestmark = pytest.mark.slow
 
-CUSTOMERS = [f"{number},Name {number},yes" for number in range(1, 9)]
-ACCOUNTS = [f"A{number},{number},10000.00,savings" for number in range(1, 9)]
-BAD_ACCOUNTS = [account.replace("10000.00", "n.a.") for account in ACCOUNTS[:5]] + ACCOUNTS[5:]
-NEXT = ([*CUSTOMERS, "9,Name 9,no"], [*ACCOUNTS[1:], "A9,9,5.00,savings"])
+NUMBERS = [str(number) for number in range(1, 9)]
+CUSTOMERS = [customer(number) for number in NUMBERS]
+ACCOUNTS = [account(f"A{number}", customer_id=number) for number in NUMBERS]
+BAD_ACCOUNTS = [account(f"A{number}", customer_id=number, balance="n.a.") for number in NUMBERS[:5]] + ACCOUNTS[5:]
+NEXT = ([*CUSTOMERS, customer("9")], [*ACCOUNTS[1:], account("A9", customer_id="9")])
 
 BARRED = "assert_quarantine_is_within_the_limit"
 
@@ -62,7 +63,7 @@ def barred(good: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings
     """A day more, with five bad accounts of eight, and customers who have changed; tests copy it."""
     settings = copy_of(good, tmp_path_factory.mktemp("history") / "barred")
     with pytest.raises(DeliveryFailed, match=BARRED):
-        play(settings, 6, [*CUSTOMERS[1:], "9,Name 9,no"], BAD_ACCOUNTS)
+        play(settings, 6, [*CUSTOMERS[1:], customer("9")], BAD_ACCOUNTS)
     return settings
 
 
@@ -136,7 +137,7 @@ def test_what_was_discarded_does_not_come_back_though_its_date_is_later(
 def test_the_first_delivery_of_all_can_be_discarded(tmp_path: Path, next_day: Settings) -> None:
     settings = settings_in(tmp_path / "live")
     with pytest.raises(DeliveryFailed, match=BARRED):
-        play(settings, 4, CUSTOMERS, [record.replace("savings", "gold") for record in ACCOUNTS])
+        play(settings, 4, CUSTOMERS, [account(f"A{number}", account_type="gold") for number in NUMBERS])
 
     play(settings, 5, CUSTOMERS, ACCOUNTS, discard_unfinished=True)
     play(settings, 7, *NEXT)
@@ -180,12 +181,8 @@ HOSTILE_KEYS = [
 
 
 def test_ingestion_reads_the_keys_that_staging_reads(settings: Settings) -> None:
-    lines = {
-        "customers": [f'"{key}",Ada,yes' for key in HOSTILE_KEYS],
-        "accounts": [f'"{key}",1,5.00,savings' for key in HOSTILE_KEYS],
-    }
     broken = ['"201"x,b,c', '20"2,b,c', '"203,b,c', '"2""04"x,b', '205,b"', '"nu"ll,b"', "206", "207,b,c,d,e,f"]
-    write_extracts(settings.input_path, lines["customers"] + broken, lines["accounts"] + broken)
+    write_extracts(settings.input_path, [*map(customer, HOSTILE_KEYS), *broken], [*map(account, HOSTILE_KEYS), *broken])
     deliver(replace(settings, max_quarantine_pct=100.0), logical_date=day(5), run_id="hostile")
 
     read = {}
@@ -198,11 +195,7 @@ def test_ingestion_reads_the_keys_that_staging_reads(settings: Settings) -> None
     assert "207" in read["accounts"]
 
     # As many, and none of them missing here: the same.
-    write_extracts(
-        settings.input_path,
-        [f"{key},Ada,yes" for key in read["customers"]],
-        ['"{}",1,5.00,savings'.format(key.replace('"', '""')) for key in read["accounts"]],
-    )
+    write_extracts(settings.input_path, map(customer, read["customers"]), map(account, read["accounts"]))
     ingest(replace(settings, max_row_drop_pct=0.0), logical_date=day(6), run_id="as staged")
 
 

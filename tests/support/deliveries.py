@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import csv
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 CUSTOMERS_HEADER = "CustomerID,Name,HasLoan"
 ACCOUNTS_HEADER = "AccountID,CustomerID,Balance,AccountType"
 
-WriteExtracts = Callable[[Iterable[str], Iterable[str]], None]
+
+def customer(customer_id: str = "1", *, name: str = "Ada", has_loan: str = "no") -> str:
+    """Return a record of customers.csv."""
+    return _record(customer_id, name, has_loan)
+
+
+def account(
+    account_id: str = "A1", *, customer_id: str = "1", balance: str = "100.00", account_type: str = "savings"
+) -> str:
+    """Return a record of accounts.csv."""
+    return _record(account_id, customer_id, balance, account_type)
+
+
+def _record(*fields: str) -> str:
+    """Join the fields of a record, quoted where they need it."""
+    line = StringIO()
+    csv.writer(line).writerow(fields)
+    return line.getvalue().removesuffix("\r\n")
 
 
 def day(number: int) -> datetime:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from tests.support.deliveries import ACCOUNTS_HEADER, CUSTOMERS_HEADER
 from tests.support.reference_model import Record
 
-HEADERS = {
-    "customers": ("CustomerID", "Name", "HasLoan"),
-    "accounts": ("AccountID", "CustomerID", "Balance", "AccountType"),
-}
+HEADERS = {"customers": CUSTOMERS_HEADER.split(","), "accounts": ACCOUNTS_HEADER.split(",")}
 
 BLANKS = (" ", "\t", "\x0b", "\x85", "\u00a0", "\u2009", "\u200b", "\u2060", "\ufeff")
 """What a file can have beside a value and nobody sees."""

@@ -8,15 +8,25 @@ from include.dbt.manifest import load_manifest
 from include.dbt.runner import run_dbt
 from include.pipeline import DeliveryFailed, deliver
 from include.settings import Settings
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import account, customer, day, write_extracts
 
 FIRST_DAY = (
-    ["1,Ada,yes", "2,Bo,no", "3,Cy,no"],
-    ["A,1,9999.99,savings", "B,2,500.00,savings", "C,2,70.00,checking", "D,3,80.00,savings"],
+    [customer("1", name="Ada", has_loan="yes"), customer("2", name="Bo"), customer("3", name="Cy")],
+    [
+        account("A", customer_id="1", balance="9999.99"),
+        account("B", customer_id="2", balance="500.00"),
+        account("C", customer_id="2", balance="70.00", account_type="checking"),
+        account("D", customer_id="3", balance="80.00"),
+    ],
 )
 SECOND_DAY = (
-    ["1,Ada,no", "2,Bo,no", "4,Di,yes", "3"],
-    ["A,1,9999.99,savings", "B,2,500.00,checking", "E,4,20000,savings", "F,4,-1,savings"],
+    [customer("1", name="Ada", has_loan="no"), customer("2", name="Bo"), customer("4", name="Di", has_loan="yes"), "3"],
+    [
+        account("A", customer_id="1", balance="9999.99"),
+        account("B", customer_id="2", balance="500.00", account_type="checking"),
+        account("E", customer_id="4", balance="20000"),
+        account("F", customer_id="4", balance="-1"),
+    ],
 )
 
 

@@ -7,13 +7,13 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from include.errors import one_line
 from include.settings import load_settings
 from include.warehouse import WarehouseBusy, WarehouseError, open_warehouse
 from include.warehouse.duckdb import DuckDBWarehouse
+from tests.support.databases import execute
 from tests.support.mounts import mounted
 from tests.support.processes import held_by_another_process
 
@@ -21,12 +21,6 @@ from tests.support.processes import held_by_another_process
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "test.duckdb"
-
-
-def execute(path: Path, *statements: str) -> None:
-    with duckdb.connect(path) as connection:
-        for statement in statements:
-            connection.execute(statement)
 
 
 @pytest.fixture
