@@ -12,9 +12,11 @@ import pytest
 
 from include import ingestion
 from include.files import lock
-from include.ingestion import Ingestion, IngestionError, UnfinishedDelivery, find_extracts, ingest
+from include.ingestion import Ingestion, IngestionError, find_extracts, ingest, unfinished_before
 from include.ledger import Ledger
 from include.settings import Settings
+from include.warehouse import open_warehouse
+from tests.support.databases import execute
 from tests.support.deliveries import account, customer, day, write_extracts
 
 CUSTOMERS = [
@@ -148,32 +150,40 @@ def test_an_older_delivery_is_refused_naming_both_times(first: Settings) -> None
 def test_an_unfinished_delivery_is_finished_before_the_next_begins(first: Settings) -> None:
     land(first, 6, processed=False)
 
-    with pytest.raises(UnfinishedDelivery, match=r"2026-01-06T02:00.* was landed by run run_6 but not processed"):
+    unfinished = unfinished_before(first, logical_date=day(7))
+    assert unfinished and unfinished.run_id == "run_6"
+    assert unfinished_before(first, logical_date=day(6)) is None
+    assert unfinished_before(first, logical_date=day(7), discard_unfinished=True) is None
+    with pytest.raises(IngestionError, match=r"2026-01-06T02:00.* was landed by run run_6 but not processed"):
         land(first, 7)
     assert land(first, 6, processed=False).outcome == "resumed"
 
 
+def begin_run_6(settings: Settings) -> None:
+    """Land a delivery, and leave the warehouse with what its processing has made so far."""
+    ingest(settings, logical_date=day(6), run_id="run_6", warehouse=open_warehouse(settings))
+    execute(settings.duckdb_path, "create table made_by_run_6 as select 1 as x")
+
+
 def test_a_correction_replaces_an_unfinished_delivery(first: Settings) -> None:
-    land(first, 6, processed=False)
+    begin_run_6(first)
     write_extracts(first.input_path, [*CUSTOMERS, customer("5")], ACCOUNTS)
-    replaced = []
 
-    ingest(first, logical_date=day(6), run_id="again", before_commit=replaced.append)
+    ingest(first, logical_date=day(6), run_id="again", warehouse=open_warehouse(first))
 
-    assert [delivery.run_id for delivery in replaced if delivery] == ["run_6"]
+    assert not first.duckdb_path.exists(), "the tables are as they were before run_6"
     land(first, 6, processed=False)
     Ledger.load(first.landing_path).mark_processed()
     assert [entry.run_id for entry in Ledger.load(first.landing_path).processed] == ["run_5", "again"]
 
 
 def test_a_discarded_delivery_makes_room_for_one_of_another_day(first: Settings) -> None:
-    land(first, 6, processed=False)
-    replaced = []
+    begin_run_6(first)
 
-    done = ingest(first, logical_date=day(7), run_id="next", discard_unfinished=True, before_commit=replaced.append)
+    done = ingest(first, logical_date=day(7), run_id="next", discard_unfinished=True, warehouse=open_warehouse(first))
 
     assert (done.outcome, done.delivery.delivered_at) == ("landed", day(7))
-    assert [delivery.run_id for delivery in replaced if delivery] == ["run_6"]
+    assert not first.duckdb_path.exists(), "the tables are as they were before run_6"
     assert states(first) == {"run_5": "processed", "run_6": "discarded", "next": "landed"}
 
 
@@ -210,14 +220,13 @@ def test_a_run_that_is_tried_again_does_not_discard_its_own_delivery(first: Sett
 
 
 def test_files_that_are_refused_discard_nothing(first: Settings) -> None:
-    land(first, 6, processed=False)
+    begin_run_6(first)
     before = everything_in(first.landing_path)
     write_extracts(first.input_path, CUSTOMERS, [])
-    replaced = []
 
     with pytest.raises(IngestionError, match="a header and no records"):
-        ingest(first, logical_date=day(7), run_id="next", discard_unfinished=True, before_commit=replaced.append)
-    assert replaced == []
+        ingest(first, logical_date=day(7), run_id="next", discard_unfinished=True, warehouse=open_warehouse(first))
+    assert first.duckdb_path.exists()
     assert everything_in(first.landing_path) == before
 
 
