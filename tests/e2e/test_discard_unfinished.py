@@ -9,16 +9,17 @@ import pytest
 from include.ledger import Ledger
 from include.pipeline import deliver
 from tests.support.airflow_home import AirflowHome
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.settings import settings_in
 from tests.support.tables import read_tables
 
 pytestmark = pytest.mark.slow
 
-CUSTOMERS = [f"{number},Name {number},yes" for number in range(1, 9)]
-ACCOUNTS = [f"A{number},{number},10000.00,savings" for number in range(1, 9)]
-WITHOUT_TYPE = [account.replace("savings", "") for account in ACCOUNTS]
-NEXT = ([*CUSTOMERS, "9,Name 9,no"], ACCOUNTS[1:])
+NUMBERS = [str(number) for number in range(1, 9)]
+CUSTOMERS = [customer(number) for number in NUMBERS]
+ACCOUNTS = [account(f"A{number}", customer_id=number) for number in NUMBERS]
+WITHOUT_TYPE = [account(f"A{number}", customer_id=number, account_type="") for number in NUMBERS]
+NEXT = ([*CUSTOMERS, customer("9")], ACCOUNTS[1:])
 
 
 def test_a_useless_delivery_is_red_before_the_snapshots_and_given_up_on_request(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from include.settings import PROJECT_ROOT, Settings
 from tests.support.airflow_home import AirflowHome
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.processes import free_port, wait_until
 
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=str, default=Path("initdb")).parent
@@ -91,7 +91,7 @@ def test_set_up_migrates_each_database_once(database: str, tmp_path: Path) -> No
 
 
 def test_the_dag_runs_green(database: str, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_extracts(settings.input_path, ["1,Ann,Yes"], ["A1,1,100.00,Savings"])
+    write_extracts(settings.input_path, [customer()], [account()])
     monkeypatch.setenv(VARIABLE, database)
     airflow = AirflowHome(tmp_path / "airflow", settings)
     ended = airflow.call("dags", "test", "lc_pipeline", day(5).isoformat())

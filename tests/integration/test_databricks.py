@@ -33,7 +33,7 @@ from include.warehouse.databricks import DatabricksWarehouse
 from local_warehouse.process import CLIENT_ID
 from scripts import check_databricks
 from tests.support.crashing import run_and_die
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import customer, day, write_extracts
 from tests.support.local_warehouse import (
     PRINCIPAL,
     SCHEMA,
@@ -47,6 +47,9 @@ from tests.support.tables import read_tables
 from tests.support.two_days import FIRST_DAY, break_snapshots, play
 
 pytestmark = pytest.mark.slow
+
+CYRUS = [customer("1", name="Ada"), customer("2", name="Bo"), customer("3", name="Cyrus")]
+"""The customers of the first day with another name, and no loans."""
 
 MOMENTS = {
     "between ledger and upload": r"^rename .*/ledger\.jsonl$",
@@ -282,7 +285,7 @@ def test_a_correction_takes_back_what_an_unfinished_delivery_had_done(
             break_snapshots(settings, patch)
             with pytest.raises(DeliveryFailed):
                 play(settings, 6, "wrong")
-        write_extracts(settings.input_path, ["1,Ada,no", "2,Bo,no", "3,Cyrus,no"], FIRST_DAY[1])
+        write_extracts(settings.input_path, CYRUS, FIRST_DAY[1])
         deliver(settings, logical_date=day(6), run_id="corrected")
         return made_by(settings)
 
@@ -295,10 +298,10 @@ def test_a_delivery_that_fails_its_tests_is_discarded_for_the_next_one(
     play(settings, 5, "first")
     with monkeypatch.context() as patch:
         break_snapshots(settings, patch)
-        write_extracts(settings.input_path, ["1,Ada,no", "2,Bo,no", "3,Cyrus,no"], FIRST_DAY[1][:2])
+        write_extracts(settings.input_path, CYRUS, FIRST_DAY[1][:2])
         with pytest.raises(DeliveryFailed):
             deliver(settings, logical_date=day(7), run_id="wrong")
-    bad = ["1,Ada,no", "2,,no", "3,,no"]
+    bad = [customer("1"), customer("2", name=""), customer("3", name="")]
     write_extracts(settings.input_path, bad, FIRST_DAY[1])
     with pytest.raises(DeliveryFailed, match="assert_quarantine_is_within_the_limit"):
         deliver(settings, logical_date=day(7), run_id="useless", discard_unfinished=True)
