@@ -107,7 +107,7 @@ with DAG(
             type="boolean",
             title="Full refresh",
             description="Rebuild the intermediate and marts tables from the snapshots, even if the delivery is already "
-            "processed. History is kept; `calculated_at` is set anew.",
+            "processed. History is kept; `calculated_at` is set again.",
         ),
         "accept_row_drop": Param(
             False,

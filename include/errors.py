@@ -2,7 +2,7 @@
 
 
 class PipelineError(Exception):
-    """Something that a person has to mend; the message says what is wrong and what to do, and needs no traceback."""
+    """Something that a person has to fix; the message says what is wrong and what to do, and needs no traceback."""
 
 
 def one_line(error: BaseException) -> str:

@@ -58,7 +58,7 @@ def rebuild(settings: Settings) -> int:
             warehouse.receive(scratch, delivery)
             build(rebuilt, run_id="rebuild")
         open_warehouse(settings, run_id="rebuild").take_over(rebuilt)
-        if settings.databricks:  # the history alone is taken over there, not what each delivery makes anew
+        if settings.databricks:  # the history alone is taken over there, not what each delivery makes from scratch
             target = replace(rebuilt, databricks=settings.databricks)
             open_warehouse(target, run_id="rebuild").receive(scratch, ledger.processed[-1])
             build(target, run_id="rebuild", select=("tag:source", "tag:staging"))

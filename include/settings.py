@@ -65,7 +65,7 @@ class DatabricksSettings:
         return f"{self.url}/{self.http_path.lstrip('/')}" if self.url.startswith("http://") else ""
 
     def for_rebuild(self) -> DatabricksSettings:
-        """Return the same but for schemas and a folder beside these, in which the history can be made anew."""
+        """Return the same but for schemas and a folder beside these, in which the history can be made again."""
         return replace(self, schema=f"{self.schema}_rebuild", volume=f"{self.volume}/rebuild")
 
     def with_connection(self) -> DatabricksSettings:

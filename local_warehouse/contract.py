@@ -67,7 +67,7 @@ class SqlEngine(Protocol):
     """
 
     def restart(self, catalogs: list[str]) -> None:
-        """Begin anew with these catalogs, each with an empty schema `default`."""
+        """Start from scratch with these catalogs, each with an empty schema `default`."""
 
     def stop(self) -> None:
         """End it; what was written stays."""

@@ -1,6 +1,6 @@
 """Sail, in this process, as the SQL engine: Spark SQL in Rust with Delta tables, reached by Spark Connect.
 
-All clients share one Sail session, one statement at a time: Sail keeps names in memory, for each of its sessions anew.
+All clients share one Sail session, one statement at a time: Sail keeps names in memory, for each of its sessions apart.
 """
 
 from __future__ import annotations

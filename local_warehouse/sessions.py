@@ -60,7 +60,7 @@ class LocalWarehouse:
         return WarehouseSession(self, user, (catalog or first).lower(), (schema or "default").lower(), settings)
 
     def attach_all(self) -> None:
-        """Tell the engine, new or begun anew, of everything in the catalog."""
+        """Tell the engine, new or restarted, of everything in the catalog."""
         self.engine.restart(list(self.catalog.catalogs))
         for catalog in self.catalog.catalogs:
             for schema in [*self.catalog.schemas(catalog), EMPTY_SCHEMA]:

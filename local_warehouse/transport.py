@@ -169,7 +169,7 @@ def _handle() -> ttypes.THandleIdentifier:
 
 
 def _invalid(handle: str) -> ttypes.TStatus:
-    message = f"Invalid {handle}: it was closed, or the warehouse has been started anew"
+    message = f"Invalid {handle}: it was closed, or the warehouse has been restarted"
     code = ttypes.TStatusCode.INVALID_HANDLE_STATUS
     return ttypes.TStatus(statusCode=code, errorMessage=message, displayMessage=message, sqlState="HY000")
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def forks_tasks(arguments: list[str]) -> bool:
-    """Tell whether a process started with these arguments forks processes that run tasks: the scheduler (whose
+    """Return True if a process started with these arguments forks processes that run tasks: the scheduler (whose
     LocalExecutor does) and a Celery worker; other components run no tasks."""
     return arguments[1:2] == ["scheduler"] or arguments[1:3] == ["celery", "worker"]
 

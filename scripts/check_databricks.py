@@ -26,11 +26,11 @@ PROBE = "lc_pipeline_check"
 
 @dataclass(frozen=True)
 class Check:
-    """Something that has to be possible: what it is, how to try it, and what mends it."""
+    """Something that has to be possible: what it is, how to try it, and what fixes it."""
 
     what: str
     attempt: Callable[[], object]
-    mend: str
+    fix: str
 
 
 def checks(settings: DatabricksSettings, folder: Path) -> Iterator[Check]:
@@ -103,7 +103,7 @@ def main() -> int:
             try:
                 check.attempt()
             except (PipelineError, DatabricksError) as error:
-                print(f"MISSING  {check.what}\n         {' '.join(str(error).split())[:500]}\n         {check.mend}")
+                print(f"MISSING  {check.what}\n         {' '.join(str(error).split())[:500]}\n         {check.fix}")
                 return 1
             print(f"ok       {check.what}", flush=True)
     print("All that the pipeline needs is there.")

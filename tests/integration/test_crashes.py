@@ -1,6 +1,6 @@
 """A crash leaves no trace (design, section 6.9): processes are killed, and what the next run makes is compared.
 
-`make test-deep` kills at more moments, chosen anew each round.
+`make test-deep` kills at more moments, other ones each round.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ OTHERS = {
     "before the exports are shown": r"^rename .*/\.versions/",
     "before the delivery is closed": r"^rename .*/ledger\.jsonl$",
 }
-"""In the order of a delivery: each crash but the first is one of the run that mends the crash before."""
+"""In the order of a delivery: each crash but the first is one of the run that repairs the crash before."""
 
 
 @pytest.mark.parametrize("moment", CHOSEN)
@@ -188,7 +188,7 @@ def test_crash_after_crash_leaves_no_trace(crashing: Settings, expected: dict[st
 def test_crashes_at_any_time_leave_no_trace(
     crashing: Settings, second_day: tuple[Settings, list[str]], expected: dict[str, Any], share: float
 ) -> None:
-    """Killed at any moment that can be named, then while it mends that, then at any time at all."""
+    """Killed at any moment that can be named, then while it repairs that, then at any time at all."""
     with read_all_the_time(crashing):
         run_and_die(play, crashing, 6, "killed", at=int(share * (len(second_day[1]) - 10)))
         run_and_die(play, crashing, 6, "killed again", after=share * 3)

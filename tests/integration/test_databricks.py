@@ -58,7 +58,7 @@ MOMENTS = {
     "between the published tables": r"^sql create or replace table .*\.`customer_profile`",
     "before the delivery is closed": r"^rename .*/ledger\.jsonl$",
 }
-"""In the order of a delivery: each crash but the first is one of the run that mends the crash before."""
+"""In the order of a delivery: each crash but the first is one of the run that repairs the crash before."""
 
 
 @pytest.fixture(scope="module")
@@ -373,11 +373,11 @@ def test_what_is_missing_is_told_with_what_mends_it(
     status, told = check(settings, monkeypatch, capsys, **{variable: value})
 
     assert status == 1
-    *_, what, error, mend = told.splitlines()
+    *_, what, error, fix = told.splitlines()
     assert what.startswith("MISSING ")
     assert missing in what
     assert error.strip()
-    assert "grant" in mend or "DATABRICKS_" in mend
+    assert "grant" in fix or "DATABRICKS_" in fix
 
 
 @pytest.mark.parametrize(("privilege", "on"), rights_of_the_guide())
@@ -394,11 +394,11 @@ def test_each_right_of_the_guide_is_needed_and_told_with_its_grant(
     status, told = check(principal, monkeypatch, capsys)
 
     assert status == 1, told
-    *_, error, mend = told.splitlines()
+    *_, error, fix = told.splitlines()
     assert f"User does not have {privilege.upper()} on " in error
     kind, name = on.split()
     quoted = ".".join(f"`{part}`" for part in name.split("."))
-    assert re.search(rf"grant [^;]*\b{privilege}\b[^;]* on {kind} {quoted} to ", mend), mend
+    assert re.search(rf"grant [^;]*\b{privilege}\b[^;]* on {kind} {quoted} to ", fix), fix
 
 
 def test_schemas_that_an_administrator_has_made_do_as_well(

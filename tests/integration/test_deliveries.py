@@ -217,7 +217,7 @@ def test_a_rebuild_lets_an_unfinished_delivery_be_corrected_though_its_checkpoin
     assert read_tables(lost) == read_tables(kept)
 
 
-def test_a_landing_without_its_tables_is_not_begun_anew(first_day: Settings, tmp_path: Path) -> None:
+def test_a_landing_without_its_tables_starts_no_new_history(first_day: Settings, tmp_path: Path) -> None:
     settings = copy_of(first_day, tmp_path / "copy")
     settings.duckdb_path.unlink()
 

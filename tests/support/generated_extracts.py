@@ -135,7 +135,7 @@ def lines(file: str) -> st.SearchStrategy[Line]:
 
 @st.composite
 def next_lines(draw: st.DrawFn, file: str, before: list[Line]) -> list[Line]:
-    """Keep most lines of the file before; change, break, mend, drop or repeat others; add new ones; reorder."""
+    """Keep most lines of the file before; change, break, fix, drop or repeat others; add new ones; reorder."""
     result = []
     for line in before:
         match draw(st.integers(0, 11)):

@@ -46,5 +46,5 @@ def test_the_environment_goes_before_dotenv_and_dotenv_before_env_sh(tmp_path: P
 
 
 def test_the_pipelines_settings_stay_in_dotenv(tmp_path: Path) -> None:
-    """include/settings.py reads them anew each time; exported, they would outlive a change of the file."""
+    """include/settings.py reads them each time; exported, they would outlive a change of the file."""
     assert "DATABRICKS_TOKEN" not in environment_of(tmp_path, ["DATABRICKS_TOKEN=secret"])
