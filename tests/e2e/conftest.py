@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import duckdb
 import pytest
 
 from include.deliver import main as deliver_main
 from tests.support.airflow_home import AirflowHome
+from tests.support.databases import execute
 from tests.support.settings import environment_of
 from tests.support.stages import DAYS, Recorder, Stage
 
@@ -33,14 +31,14 @@ def dag_stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
     stages["refused"] = recorder.keep("refused", airflow.run_dag(DAYS["2026-01-06"]))
     accounts.write_bytes(whole)
 
-    _execute(
+    execute(
         settings.duckdb_path,
         "insert into main_snapshots.snap_customer select * replace ('by hand' as dbt_scd_id, "
         "timestamp '2026-01-04' as dbt_valid_from, timestamp '2026-01-08' as dbt_valid_to) "
         "from main_snapshots.snap_customer where customer_id = 1",
     )
     stages["broken"] = recorder.keep("broken", airflow.run_dag(DAYS["2026-01-06"]))
-    _execute(settings.duckdb_path, "delete from main_snapshots.snap_customer where dbt_scd_id = 'by hand'")
+    execute(settings.duckdb_path, "delete from main_snapshots.snap_customer where dbt_scd_id = 'by hand'")
 
     for name in ("2026-01-06", "2026-01-07"):
         stages[name] = recorder.keep(name, airflow.run_dag(DAYS[name]))
@@ -59,8 +57,3 @@ def deliver_stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]
             assert deliver_main(["--logical-date", time.isoformat()]) == 0
             stages[name] = recorder.keep(name)
     return stages
-
-
-def _execute(database: Path, sql: str) -> None:
-    with duckdb.connect(database) as connection:
-        connection.execute(sql)
