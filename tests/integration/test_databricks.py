@@ -54,7 +54,7 @@ CYRUS = [customer("1", name="Ada"), customer("2", name="Bo"), customer("3", name
 MOMENTS = {
     "between ledger and upload": r"^rename .*/ledger\.jsonl$",
     "inside a snapshot": r"^sql done merge into .*snap_customer",
-    "inside a merge": r"^sql done merge into .*account_summary",
+    "inside a merge": r"^sql done .*merge into `.*account_summary",
     "between the published tables": r"^sql create or replace table .*\.`customer_profile`",
     "before the delivery is closed": r"^rename .*/ledger\.jsonl$",
 }
