@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from include.ledger import FILE_NAMES, Delivery, Ledger, time_text
 from include.provenance import git_revision, package_version, python_version
 from include.quality import tables
 from include.quality.dbt_results import count_statuses, load_results
+from include.quality.page import page_of, write_pages
 from include.quality.report import (
     SCHEMA_VERSION,
     TASK_GROUPS,
@@ -44,11 +46,13 @@ from include.quality.verdict import PROBLEM_STATUSES, judge
 from include.settings import Settings
 from include.warehouse import Warehouse, WarehouseError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
 def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failure: str | None = None) -> Path:
-    """Write the report of a run as JSON; return its path.
+    """Write the report of a run as JSON, and its page beside it; return the path of the JSON.
 
     `failure` says why the run failed, where its delivery was taken and it failed later. What can't be told, since the
     delivery was refused or the warehouse is held by somebody, is null, and `problems` says why.
@@ -113,7 +117,18 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
     )
     with replacing(path) as temporary:
         temporary.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    _write_pages(report, path)
     return path
+
+
+def _write_pages(report: Report, path: Path) -> None:
+    """Write the report's page and the index; what goes wrong is logged, since the report itself is there."""
+    try:
+        write_pages(report, path)
+    except Exception:
+        log.exception("the report's page can't be written: %s is there without it", path)
+        with suppress(OSError):
+            page_of(path).unlink(missing_ok=True)  # it may be that of an earlier try
 
 
 def _versions(settings: Settings) -> Versions:
