@@ -60,6 +60,11 @@ class Lane:
     first_ribbons: tuple[Ribbon, ...]
     last_ribbons: tuple[Ribbon, ...]
 
+    @property
+    def parts(self) -> tuple[tuple[Kind, int], ...]:
+        """Of each outcome, its kind and records."""
+        return tuple((step.kind, step.records or 0) for step in self.outcomes)
+
 
 def lanes(report: Report) -> tuple[Lane, ...]:
     """Return a lane for each file that was reconciled."""
@@ -76,7 +81,7 @@ def _lane(file: Reconciliation, report: Report) -> Lane:
             "Staged",
             file.staged,
             money and money.staged,
-            notes=(f"and {stale:,} stale from earlier deliveries",) if stale else (),
+            notes=(f"and {stale:,} stale, from before",) if stale else (),
         ),
         Step("quiet", "Duplicates", file.duplicates, money and money.duplicates),
         Step(
@@ -84,9 +89,7 @@ def _lane(file: Reconciliation, report: Report) -> Lane:
             "Quarantined",
             file.quarantined,
             money and money.quarantined,
-            notes=(f"{money.unreadable_records:,} without a readable balance",)
-            if money and money.unreadable_records
-            else (),
+            notes=(f"{money.unreadable_records:,} without an amount",) if money and money.unreadable_records else (),
         ),
     )
     ends = _ends_of_accounts(report) if entity == "account" else _ends_of_customers(report)
@@ -129,7 +132,7 @@ def _ends_of_customers(report: Report) -> tuple[Step, ...]:
     others = current - rows if current is not None else None
     return (
         Step("main", "customer_profile", rows, money and money.profiled, money and money.profiled_interest),
-        Step("quiet", "Without savings account", others),
+        Step("quiet", "No savings account", others),
     )
 
 

@@ -239,8 +239,9 @@ def share(value: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a text that begins with a capital letter and ends with a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    """Return a text that ends with a full stop and begins with a capital letter, unless it begins with a name."""
+    begins = text[:1].upper() + text[1:] if re.match(r"[a-z]+[ :]", text) else text
+    return begins if text.endswith((".", "!", "?")) else f"{begins}."
 
 
 def main(arguments: list[str] | None = None) -> int:
