@@ -7,35 +7,40 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar, get_args
+from time import perf_counter
+from typing import Any, TypeVar, get_args
 
+import duckdb
 from pydantic import ValidationError
 
 from include.artifacts import artifacts_dir
 from include.dbt.manifest import current_manifest, sources_digest
-from include.errors import PipelineError
+from include.entities import ACCOUNT, ENTITIES
+from include.errors import PipelineError, one_line
 from include.files import replacing, run_key
 from include.layers import LAYERS
 from include.ledger import FILE_NAMES, Delivery, Ledger, time_text
 from include.provenance import git_revision, package_version, python_version
-from include.quality import tables
+from include.quality import money, tables
 from include.quality.dbt_results import count_statuses, load_results
+from include.quality.durations import task_group_seconds
 from include.quality.page import page_of, write_pages
 from include.quality.report import (
     SCHEMA_VERSION,
-    TASK_GROUPS,
     TREND_RUNS,
+    BuiltNode,
     Comparison,
     DataTest,
+    ExportedFile,
     Findings,
     IngestionNote,
     LayerCounts,
+    PastReason,
     PastReport,
     Report,
     Run,
     Severity,
     SeverityCounts,
-    TaskGroupSeconds,
     Totals,
     TrendEntry,
     UnknownColumn,
@@ -50,6 +55,21 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_TABLE_SECTIONS = (
+    "reconciliation",
+    "unknown_columns",
+    "quarantine",
+    "stale_keys",
+    "orphan_accounts",
+    "scd2",
+    "changes",
+    "marts",
+    "balances",
+    "interest",
+    "exports",
+)
+"""The sections of Findings that describe a delivery's tables, exports and files."""
+
 
 def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failure: str | None = None) -> Path:
     """Write the report of a run as JSON, and its page beside it; return the path of the JSON.
@@ -57,6 +77,7 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
     `failure` says why the run failed, where its delivery was taken and it failed later. What can't be told, since the
     delivery was refused or the warehouse is held by somebody, is null, and `problems` says why.
     """
+    begun = perf_counter()
     artifacts = artifacts_dir(settings, run_id)
     note = _ingestion_note(artifacts / "ingestion.json", run_id)
     run = Run(
@@ -67,19 +88,21 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
         manifest_sha256=sources_digest(),
         versions=_versions(settings),
     )
+    dbt = load_results(current_manifest(settings), artifacts)
     earlier = _earlier_reports(settings.data_quality_report_path, run_id)
-    models, tests = load_results(current_manifest(settings), artifacts)
-    read = _TableReader(settings, run, warehouse)
+    read = _TableReader(settings, run, warehouse, dbt.models)
+    described = read.describe([report for _, report in earlier])
+    tests = tuple(read.rows_found_by(test) for test in dbt.tests)
     found = Findings(
         schema_version=SCHEMA_VERSION,
         run=run,
-        totals=Totals(tests=count_statuses(tests), models=count_statuses(models)),
-        task_groups=tuple(TaskGroupSeconds(group=group, seconds=None) for group in TASK_GROUPS),
+        totals=Totals(tests=count_statuses(tests), models=count_statuses(dbt.models)),
+        task_groups=task_group_seconds(artifacts, dbt.nodes, dbt.results, report_seconds=perf_counter() - begun),
         layers=tuple(
             LayerCounts(
                 layer=layer,
                 tests=count_statuses(test for test in tests if test.layer == layer),
-                models=count_statuses(model for model in models if model.layer == layer),
+                models=count_statuses(model for model in dbt.models if model.layer == layer),
             )
             for layer in LAYERS
         ),
@@ -87,20 +110,10 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
             SeverityCounts(severity=severity, tests=count_statuses(test for test in tests if test.severity == severity))
             for severity in get_args(Severity)
         ),
-        models=models,
-        reconciliation=read.attempt(lambda delivery: tables.reconciliation(warehouse, delivery)),
-        unknown_columns=read.attempt(lambda delivery: _unknown_columns(delivery, Ledger.load(settings.landing_path))),
-        quarantine=read.attempt(lambda _: tables.quarantine_reasons(warehouse)),
-        stale_keys=read.attempt(lambda _: tables.stale_keys(warehouse)),
-        orphan_accounts=read.attempt(lambda _: tables.orphan_accounts(warehouse)),
-        scd2=read.attempt(lambda _: tables.scd2_integrity(warehouse)),
-        changes=read.attempt(lambda delivery: tables.changes(warehouse, delivery)),
-        marts=read.attempt(lambda delivery: tables.mart_changes(warehouse, delivery)),
-        balances=None,
-        interest=None,
-        exports=None,
-        tests=tuple(read.rows_found_by(test) for test in tests),
-        problems=tuple(read.problems),  # last: what is read above adds to them
+        models=dbt.models,
+        tests=tests,
+        problems=tuple(read.problems),
+        **described,
     )
     verdict, why = judge(found)
     time = run.delivered_at or run.logical_date or run.generated_at
@@ -150,20 +163,87 @@ def newest_report(folder: Path) -> Path | None:
 class _TableReader:
     """Reads what comes from the tables: None where it can't be read, and `problems` says why."""
 
-    def __init__(self, settings: Settings, run: Run, warehouse: Warehouse) -> None:
+    def __init__(self, settings: Settings, run: Run, warehouse: Warehouse, models: Sequence[BuiltNode]) -> None:
+        self.settings = settings
         self.warehouse = warehouse
+        self.run = run
         self.problems: list[str] = []
         self._readable = True
+        self._left_out: list[str] = []
         self._rows: dict[str, int | None] = {}
-        self._delivery = self._find_delivery(settings, run)
+        self._was_processed = any(model.status != "not_run" for model in models)
+        self._is_as_it_was = run.outcome == "unchanged" and not self._was_processed
+        self._built = {model.name for model in models if self._is_as_it_was or model.status == "pass"}
+        self._delivery = self._find_delivery()
 
-    def attempt(self, query: Callable[[Delivery], T]) -> T | None:
-        if self._delivery is None or not self._readable:
+    def describe(self, earlier: Sequence[PastReport]) -> dict[str, Any]:
+        """Return the sections of the report that come from the tables, the ledger and the exports."""
+        if self._delivery is None:
+            return dict.fromkeys(_TABLE_SECTIONS)
+        warehouse, delivery = self.warehouse, self._delivery
+        ledger = Ledger.load(self.settings.landing_path)
+        checked = [entity.checked for entity in ENTITIES]
+        staged = [entity.staged for entity in ENTITIES]
+        snapshots = [entity.snapshot for entity in ENTITIES]
+        found = dict.fromkeys(_TABLE_SECTIONS)
+        sums: dict[str, Any] = {}
+
+        judged = self._attempt(
+            lambda: {entity.file: tables.judged_records(warehouse, entity) for entity in ENTITIES}, checked
+        )
+        if judged is not None:
+            before = _quarantine_before(earlier, delivery)
+            found["reconciliation"] = tables.reconciliation(delivery, judged)
+            found["quarantine"] = self._attempt(lambda: tables.quarantine_reasons(warehouse, judged, before), checked)
+            sums |= money.of_file(judged[ACCOUNT.file])
+        found["unknown_columns"] = _unknown_columns(delivery, ledger)
+        found["stale_keys"] = self._attempt(lambda: tables.stale_keys(warehouse), staged, snapshots)
+        found["orphan_accounts"] = self._attempt(lambda: tables.orphan_accounts(warehouse), checked, snapshots)
+        histories = self._attempt(lambda: tables.histories(warehouse, delivery), snapshots)
+        found["scd2"], found["changes"] = histories or (None, None)
+        sums |= self._attempt(lambda: money.of_history(warehouse), staged, snapshots) or {}
+        sums |= self._attempt(lambda: money.of_intermediate(warehouse), snapshots, ["int_account_with_customer"]) or {}
+        marts = self._attempt(lambda: money.of_marts(warehouse, delivery), ["account_summary", "customer_profile"])
+        if marts:
+            found["marts"] = marts[0]
+            sums |= marts[1]
+        previous = next(
+            (entry for entry in reversed(ledger.processed) if entry.delivered_at < delivery.delivered_at), None
+        )
+        found["interest"] = self._attempt(
+            lambda: money.interest(warehouse, delivery, previous),
+            snapshots,
+            ["int_savings_account_only", "account_summary", "interest_rate_tier"],
+        )
+        found["exports"], of_exports = self._exported(delivery)
+        sums |= of_exports
+        found["balances"] = money.balances(sums) if sums else None
+        if self._left_out:
+            self.problems.append(f"not built for this delivery, and not described here: {', '.join(self._left_out)}")
+        return found
+
+    def _exported(self, delivery: Delivery) -> tuple[tuple[ExportedFile, ...] | None, dict[str, Any]]:
+        try:
+            files, sums = money.exported(
+                self.settings.output_path, delivery, run_id=None if self._is_as_it_was else self.run.run_id
+            )
+        except (OSError, ValueError, KeyError, duckdb.Error) as error:
+            self.problems.append(f"the exports could not be read: {one_line(error)}")
+            return None, {}
+        if files is None:
+            self.problems.append("the delivery was not published: the exports are as they were before it")
+        return files, sums
+
+    def _attempt(self, query: Callable[[], T], *tables_read: Sequence[str]) -> T | None:
+        """Return what a query gives; None where a table that it reads was not built, or can't be read."""
+        missing = [table for names in tables_read for table in names if table not in self._built]
+        self._left_out += [table for table in missing if table not in self._left_out]
+        if missing or not self._readable:
             return None
         try:
-            return query(self._delivery)
+            return query()
         except WarehouseError as error:
-            self._readable = False  # a held file is waited for each time, and one message is enough
+            self._readable = not error.may_pass  # a held file is waited for each time, and one message is enough
             self.problems.append(f"not all tables could be read: {' '.join(str(error).split())[:500]}")
             return None
 
@@ -172,7 +252,9 @@ class _TableReader:
         if test.status not in ("warn", "fail"):
             return test
         rows, sql = self._rows_of(test), test.sql
-        failing = self.attempt(lambda _: tables.failing_rows(self.warehouse, sql)) if sql else None
+        failing = (
+            self._attempt(lambda: tables.failing_rows(self.warehouse, f"(\n{sql}\n)", test.column)) if sql else None
+        )
         return test.model_copy(
             update={
                 "rows": rows,
@@ -181,13 +263,14 @@ class _TableReader:
             }
         )
 
-    def _find_delivery(self, settings: Settings, run: Run) -> Delivery | None:
+    def _find_delivery(self) -> Delivery | None:
         """Return the run's delivery; None where it was refused, or is no longer the one that the tables show."""
+        run = self.run
         if run.delivered_at is None:
             self.problems.append("the delivery was not taken: the tables are as they were, and not described here")
             return None
         try:
-            ledger = Ledger.load(settings.landing_path)
+            ledger = Ledger.load(self.settings.landing_path)
         except PipelineError as error:
             self.problems.append(str(error))
             return None
@@ -209,8 +292,20 @@ class _TableReader:
             return None
         name = test.models[0]
         if name not in self._rows:
-            self._rows[name] = self.attempt(lambda _: tables.count_rows(self.warehouse, test.layer, name))
+            self._rows[name] = self._attempt(lambda: tables.count_rows(self.warehouse, test.layer, name))
         return self._rows[name]
+
+
+def _quarantine_before(earlier: Sequence[PastReport], delivery: Delivery) -> Sequence[PastReason] | None:
+    """Return the quarantine of the last report of another delivery that has one."""
+    return next(
+        (
+            report.quarantine
+            for report in reversed(earlier)
+            if report.quarantine is not None and report.run.delivered_at != delivery.delivered_at
+        ),
+        None,
+    )
 
 
 def _unknown_columns(delivery: Delivery, ledger: Ledger) -> tuple[UnknownColumn, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,11 +18,21 @@ _STATUS_OF = {"success": "pass", "runtime error": "error", "partial success": "e
 _NO_RESULT = {"status": "not_run", "execution_time": None, "message": None, "failures": None}
 
 
-def load_results(manifest_path: Path, artifacts: Path) -> tuple[tuple[BuiltNode, ...], tuple[DataTest, ...]]:
-    """Return what was built and the data tests, both in the order of their layers; the latest result of each wins.
+@dataclass(frozen=True)
+class DbtResults:
+    """What was built and the data tests, both in the order of their layers, and dbt's last result of each node.
 
     Of a test, what its tables say (`rows`, `failure_share`, `failing_rows`) is left open.
     """
+
+    models: tuple[BuiltNode, ...]
+    tests: tuple[DataTest, ...]
+    nodes: Mapping[str, Any]
+    results: Mapping[str, Mapping[str, Any]]
+
+
+def load_results(manifest_path: Path, artifacts: Path) -> DbtResults:
+    """Return the project's nodes as the manifest has them, with what became of them in the run; the last try counts."""
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     nodes = {
         unique_id: node
@@ -37,7 +48,7 @@ def load_results(manifest_path: Path, artifacts: Path) -> tuple[tuple[BuiltNode,
             tests.append(_data_test(node, layer, result, manifest))
         else:
             built.append(BuiltNode(**_what_became_of(node, layer, result), kind=node["resource_type"]))
-    return tuple(sorted(built, key=_place)), tuple(sorted(tests, key=_place))
+    return DbtResults(tuple(sorted(built, key=_place)), tuple(sorted(tests, key=_place)), nodes, results)
 
 
 def count_statuses(nodes: Iterable[Node]) -> Counts:
