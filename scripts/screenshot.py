@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -33,8 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
             f"error: none of {', '.join(BROWSERS)} is installed; on Debian: apt-get install chromium", file=sys.stderr
         )
         return 1
+    no_sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses to start it for root
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=browser_path, args=no_sandbox)
         page = browser.new_page(
             viewport={"width": options.width, "height": options.height or 800},
             color_scheme="dark" if options.dark else "light",

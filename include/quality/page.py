@@ -23,7 +23,7 @@ from include.errors import PipelineError, one_line
 from include.files import replacing
 from include.ledger import time_text
 from include.quality.flow import lanes
-from include.quality.report import DataTest, Report, TrendEntry
+from include.quality.report import Report, TrendEntry
 from include.settings import load_settings
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -34,8 +34,10 @@ INDEXED_RUNS = 366
 
 TEXT_LIMIT = 1000
 """How many characters of a text the page shows; the JSON has all of it."""
-SQL_SHARE = 48_000
-"""How many characters all SQL of a page may have, shared by the tests that found something."""
+DETAILED_FINDINGS = 12
+"""How many findings are shown with rows and SQL; the others are listed by layer, and the JSON has all of them."""
+SQL_SHARE = 20_000
+"""How many characters all SQL of a page may have, shared by the detailed findings."""
 LISTED_REASONS = 40
 
 ATTENTION = ("error", "fail", "warn")
@@ -86,7 +88,6 @@ def render_report(report: Report, report_path: Path) -> str:
     """Return a report's page; `report_path` is that of its JSON, beside which the pages of other runs are."""
     found = [node for node in (*report.models, *report.tests) if node.status in ATTENTION]
     findings = sorted(found, key=lambda node: ATTENTION.index(node.status))
-    with_sql = sum(isinstance(node, DataTest) for node in findings)
     return (
         _environment(report_path.parent)
         .get_template("page.html.j2")
@@ -95,7 +96,8 @@ def render_report(report: Report, report_path: Path) -> str:
             lanes=lanes(report),
             findings=findings,
             json_name=report_path.name,
-            sql_limit=min(6000, SQL_SHARE // max(with_sql, 1)),
+            detailed_findings=DETAILED_FINDINGS,
+            sql_limit=max(SQL_SHARE // max(len(findings), 4), SQL_SHARE // DETAILED_FINDINGS),
             listed_reasons=LISTED_REASONS,
         )
     )
