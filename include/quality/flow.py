@@ -32,8 +32,9 @@ class Step:
 
     @property
     def lines(self) -> int:
-        """How many lines of text it takes."""
-        return 1 + (self.balance is not None) + (self.interest is not None) + len(self.notes)
+        """How many lines of text it takes: an amount stands below its name where both are too long for one line."""
+        amounts = [amount for amount in (self.balance, self.interest) if amount is not None]
+        return 1 + len(amounts) + sum(abs(amount) >= 10**12 for amount in amounts) + len(self.notes)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from include.errors import PipelineError, one_line
 from include.ledger import time_text
 from include.quality.build import newest_report
+from include.quality.page import page_of
 from include.quality.report import KeyChanges, Report
 from include.quality.verdict import PROBLEM_STATUSES
 from include.settings import load_settings
@@ -67,6 +68,8 @@ def summary(path: Path, output_path: Path) -> str:
     lines += [f"problem    {problem}" for problem in report.problems]
     lines.append(f"outputs    {_shown(output_path)}")
     lines.append(f"report     {_shown(path)}")
+    if page_of(path).is_file():
+        lines.append(f"page       {_shown(page_of(path))}")
     lines.append(f"verdict    {report.verdict}: {report.why}")
     return "\n".join(lines)
 
