@@ -67,7 +67,8 @@ def summary(path: Path, output_path: Path) -> str:
     lines += [f"problem    {problem}" for problem in report.problems]
     lines.append(f"outputs    {_shown(output_path)}")
     lines.append(f"report     {_shown(path)}")
-    lines.append(f"verdict    {report.verdict}: {report.why}")
+    lines.append(f"why        {report.why}")
+    lines.append(f"verdict    {report.verdict}")
     return "\n".join(lines)
 
 
