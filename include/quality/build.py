@@ -18,7 +18,7 @@ from include.dbt.manifest import current_manifest, sources_digest
 from include.entities import ACCOUNT, ENTITIES
 from include.errors import PipelineError, one_line
 from include.files import replacing, run_key
-from include.layers import LAYERS
+from include.layers import LAYERS, TEST_FAILURES
 from include.ledger import FILE_NAMES, Delivery, Ledger, time_text
 from include.provenance import git_revision, package_version, python_version
 from include.quality import money, tables
@@ -92,7 +92,7 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
     earlier = _earlier_reports(settings.data_quality_report_path, run_id)
     read = _TableReader(settings, run, warehouse, dbt.models)
     described = read.describe([report for _, report in earlier])
-    tests = tuple(read.rows_found_by(test) for test in dbt.tests)
+    tests = tuple(read.rows_found_by(test, dbt.kept_in.get(test.name)) for test in dbt.tests)
     found = Findings(
         schema_version=SCHEMA_VERSION,
         run=run,
@@ -247,19 +247,26 @@ class _TableReader:
             self.problems.append(f"not all tables could be read: {' '.join(str(error).split())[:500]}")
             return None
 
-    def rows_found_by(self, test: DataTest) -> DataTest:
-        """Return a test with what the tables say of it: the rows that it found, and of how many."""
+    def rows_found_by(self, test: DataTest, kept_in: str | None) -> DataTest:
+        """Return a test with what the tables say of it: the rows that it found, and of how many.
+
+        `kept_in` is the table of the rows, as they were when it ran. Without one the test's SQL is run again, on tables
+        that later layers may have changed.
+        """
         if test.status not in ("warn", "fail"):
             return test
-        rows, sql = self._rows_of(test), test.sql
+        kept = kept_in and self.warehouse.relation(TEST_FAILURES, kept_in)
+        relation = kept or (test.sql and f"(\n{test.sql}\n)")
         failing = (
-            self._attempt(lambda: tables.failing_rows(self.warehouse, f"(\n{sql}\n)", test.column)) if sql else None
+            self._attempt(lambda: tables.failing_rows(self.warehouse, relation, test.column)) if relation else None
         )
+        rows = self._rows_of(test)
         return test.model_copy(
             update={
                 "rows": rows,
                 "failure_share": round((test.failures or 0) / rows, 6) if rows else None,
                 "failing_rows": failing or (),
+                "kept_in": kept,
             }
         )
 

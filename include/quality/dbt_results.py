@@ -22,11 +22,13 @@ _NO_RESULT = {"status": "not_run", "execution_time": None, "message": None, "fai
 class DbtResults:
     """What was built and the data tests, both in the order of their layers, and dbt's last result of each node.
 
-    Of a test, what its tables say (`rows`, `failure_share`, `failing_rows`) is left open.
+    Of a test, what its tables say (`rows`, `failure_share`, `failing_rows`, `kept_in`) is left open. The mapping
+    `kept_in` names the table in the schema test_failures of each test that has one.
     """
 
     models: tuple[BuiltNode, ...]
     tests: tuple[DataTest, ...]
+    kept_in: Mapping[str, str]
     nodes: Mapping[str, Any]
     results: Mapping[str, Mapping[str, Any]]
 
@@ -48,7 +50,13 @@ def load_results(manifest_path: Path, artifacts: Path) -> DbtResults:
             tests.append(_data_test(node, layer, result, manifest))
         else:
             built.append(BuiltNode(**_what_became_of(node, layer, result), kind=node["resource_type"]))
-    return DbtResults(tuple(sorted(built, key=_place)), tuple(sorted(tests, key=_place)), nodes, results)
+    return DbtResults(
+        models=tuple(sorted(built, key=_place)),
+        tests=tuple(sorted(tests, key=_place)),
+        kept_in={node["name"]: node["alias"] for node in nodes.values() if node["config"].get("store_failures")},
+        nodes=nodes,
+        results=results,
+    )
 
 
 def count_statuses(nodes: Iterable[Node]) -> Counts:

@@ -70,7 +70,8 @@ def summary(path: Path, output_path: Path) -> str:
     lines.append(f"report     {_shown(path)}")
     if page_of(path).is_file():
         lines.append(f"page       {_shown(page_of(path))}")
-    lines.append(f"verdict    {report.verdict}: {report.why}")
+    lines.append(f"why        {report.why}")
+    lines.append(f"verdict    {report.verdict}")
     return "\n".join(lines)
 
 
