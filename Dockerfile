@@ -21,6 +21,10 @@ ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
     DBT_SEND_ANONYMOUS_USAGE_STATS=False \
     DO_NOT_TRACK=1
 
+# The commit that the image is built from, for the quality report: --build-arg GIT_REVISION="$(git rev-parse HEAD)".
+ARG GIT_REVISION=""
+ENV GIT_REVISION=${GIT_REVISION}
+
 # dbt's manifest, from which the DAG is rendered, and its documentation as one page: dbt/target/static_index.html.
 RUN mkdir -p logs secrets data/landing data/duckdb data/outputs data/quality_reports \
     && python -m include.dbt.manifest \

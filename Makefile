@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8080
 ACTIVATE := . ./env.sh
 
-.PHONY: help setup run demo ui warehouse test test-quick test-containers test-deep test-mutations lint format manifest \
+.PHONY: help setup run report demo ui warehouse test test-quick test-containers test-deep test-mutations lint format manifest \
 	lock upgrade benchmark check-databricks expected docs clean
 
 help: ## List these commands
@@ -14,6 +14,9 @@ help: ## List these commands
 
 run: setup ## Run the DAG on the extracts in data/inputs and print what came of it
 	@$(ACTIVATE); scripts/run.sh
+
+report: setup ## Open the newest quality report in a browser, or print where it is
+	@$(ACTIVATE); scripts/report.sh
 
 demo: setup ## Play the three sample days, one after the other, in a scratch folder
 	@$(ACTIVATE); python -m scripts.demo
@@ -25,9 +28,11 @@ warehouse: setup ## Start a local SQL warehouse for DATABASE_TYPE=databricks (WA
 	@$(ACTIVATE); exec python -m local_warehouse --folder data/warehouse --port $(or $(WAREHOUSE_PORT),8899) --print-env
 
 test: setup ## Run every check and test
+	@scripts/install_browser.sh
 	@$(ACTIVATE); scripts/lint.sh && pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-quick: setup ## Run the tests without those that take more than ten seconds
+	@scripts/install_browser.sh
 	@$(ACTIVATE); pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-containers: setup ## Build and start docker-compose.yaml, by docker or podman, and use it

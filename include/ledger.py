@@ -131,6 +131,10 @@ class Ledger:
         """All deliveries that made history: without those that were replaced before they were processed."""
         return tuple(entry for entry in self.entries if entry.state == "processed")
 
+    def processed_before(self, delivery: Delivery) -> Delivery | None:
+        """Return the delivery whose tables the given one was made upon."""
+        return next((entry for entry in reversed(self.processed) if entry.delivered_at < delivery.delivered_at), None)
+
     @property
     def discarded_by_last(self) -> Delivery | None:
         """The unfinished delivery that the last one has replaced."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.artifacts import artifacts_dir
+from include.artifacts import artifacts_dir, timed_step
 from include.dbt.manifest import current_manifest, load_manifest
 from include.dbt.runner import run_dbt
 from include.errors import PipelineError, one_line
@@ -106,17 +106,18 @@ def ingest_delivery(
 
         if unfinished_before(settings, logical_date=logical_date, discard_unfinished=discard_unfinished):
             _finish(settings)
-        ingestion = ingest(
-            settings,
-            logical_date=logical_date,
-            run_id=run_id,
-            accept_row_drop=accept_row_drop,
-            discard_unfinished=discard_unfinished,
-            dated_folder_only=dated_folder_only,
-            warehouse=warehouse,
-        )
-        outcome, delivered_at = ingestion.outcome, ingestion.delivery.delivered_at
-        warehouse.receive(settings.landing_path, ingestion.delivery)
+        with timed_step(settings, run_id, "ingest"):
+            ingestion = ingest(
+                settings,
+                logical_date=logical_date,
+                run_id=run_id,
+                accept_row_drop=accept_row_drop,
+                discard_unfinished=discard_unfinished,
+                dated_folder_only=dated_folder_only,
+                warehouse=warehouse,
+            )
+            outcome, delivered_at = ingestion.outcome, ingestion.delivery.delivered_at
+            warehouse.receive(settings.landing_path, ingestion.delivery)
         return ingestion
     except Exception as error:
         message = one_line(error)
@@ -141,12 +142,14 @@ def build(settings: Settings, *, run_id: str, full_refresh: bool = False, select
 
 def export(settings: Settings, format_: Format, *, run_id: str) -> None:
     """Write both marts in one format, not yet visible to readers."""
-    write_exports(open_warehouse(settings, run_id=run_id), settings.output_path, format_, run_id=run_id)
+    with timed_step(settings, run_id, f"export_{format_}"):
+        write_exports(open_warehouse(settings, run_id=run_id), settings.output_path, format_, run_id=run_id)
 
 
 def publish_tables(settings: Settings, *, run_id: str) -> None:
     """Replace the tables that consumers of the warehouse read."""
-    open_warehouse(settings, run_id=run_id).publish_tables()
+    with timed_step(settings, run_id, "publish_tables"):
+        open_warehouse(settings, run_id=run_id).publish_tables()
 
 
 def publish(settings: Settings, *, run_id: str) -> None:
@@ -161,7 +164,8 @@ def publish(settings: Settings, *, run_id: str) -> None:
             f"the delivery of {time_text(delivered_at)} was overtaken: a later run has finished it and landed "
             "another one"
         )
-    publish_exports(settings.output_path, run_id=run_id, delivered_at=delivered_at)
+    with timed_step(settings, run_id, "publish"):
+        publish_exports(settings.output_path, run_id=run_id, delivered_at=delivered_at)
     if ledger.unfinished:
         ledger.mark_processed()
     open_warehouse(settings, run_id=run_id).discard_checkpoint()

@@ -15,15 +15,15 @@ from typing import Literal, TypeVar
 from dotenv import dotenv_values
 
 from include.errors import PipelineError
-from include.layers import LAYERS
+from include.layers import SCHEMAS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 DatabaseType = Literal["duckdb", "databricks"]
 DBT_TARGETS: dict[DatabaseType, str] = {"duckdb": "dev", "databricks": "prod"}
 
-_TAKEN_DATABASE_NAMES = ("main", "temp", "system", "information_schema", *(f"main_{layer}" for layer in LAYERS))
-"""Names that DuckDB has for databases and schemas of its own, and those of the layers' schemas in dbt."""
+_TAKEN_DATABASE_NAMES = ("main", "temp", "system", "information_schema", *(f"main_{name}" for name in SCHEMAS))
+"""Names that DuckDB has for databases and schemas of its own, and those of dbt's schemas."""
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """Prove one by one what the pipeline needs on Databricks, and say what is missing: `make check-databricks`.
 
-Makes the schemas of the layers, if they are missing, and leaves nothing else behind. Ends with status 1 if something is
+Makes the pipeline's schemas, if they are missing, and leaves nothing else behind. Ends with status 1 if something is
 missing; what depends on it is not tried.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from databricks.sdk.errors.base import DatabricksError
 
 from include.errors import PipelineError
-from include.layers import LAYERS
+from include.layers import SCHEMAS
 from include.quoting import BACKTICK, literal, quoted
 from include.settings import DatabricksSettings, load_settings
 from include.warehouse.databricks import DatabricksWarehouse
@@ -61,7 +61,7 @@ def checks(settings: DatabricksSettings, folder: Path) -> Iterator[Check]:
         lambda: run(f"show tables in {schema}"),
         f"create schema {schema}; grant use schema on schema {schema} to {who}",
     )
-    for name in (settings.schema, *(f"{settings.schema}_{layer}" for layer in LAYERS)):
+    for name in (settings.schema, *(f"{settings.schema}_{name}" for name in SCHEMAS)):
         full = warehouse.quoted(name)
         if name != settings.schema:
             yield Check(

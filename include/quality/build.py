@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar, get_args
+from time import perf_counter
+from typing import Any, TypeVar, get_args
 
+import duckdb
 from pydantic import ValidationError
 
 from include.artifacts import artifacts_dir
-from include.dbt.manifest import current_manifest
-from include.errors import PipelineError
+from include.dbt.manifest import current_manifest, sources_digest
+from include.entities import ACCOUNT, ENTITIES
+from include.errors import PipelineError, one_line
 from include.files import replacing, run_key
-from include.layers import LAYERS
+from include.layers import LAYERS, TEST_FAILURES
 from include.ledger import FILE_NAMES, Delivery, Ledger, time_text
-from include.quality import tables
+from include.provenance import git_revision, package_version, python_version
+from include.quality import money, tables
 from include.quality.dbt_results import count_statuses, load_results
+from include.quality.durations import task_group_seconds
+from include.quality.page import page_of, write_pages
 from include.quality.report import (
     SCHEMA_VERSION,
     TREND_RUNS,
+    BuiltNode,
     Comparison,
     DataTest,
+    ExportedFile,
     Findings,
     IngestionNote,
     LayerCounts,
-    NotAReport,
+    PastReason,
+    PastReport,
     Report,
     Run,
     Severity,
@@ -35,39 +45,64 @@ from include.quality.report import (
     TrendEntry,
     UnknownColumn,
     Verdict,
+    Versions,
 )
+from include.quality.verdict import PROBLEM_STATUSES, judge
 from include.settings import Settings
 from include.warehouse import Warehouse, WarehouseError
 
-PROBLEM_STATUSES = ("warn", "fail", "error")
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_TABLE_SECTIONS = (
+    "reconciliation",
+    "unknown_columns",
+    "quarantine",
+    "stale_keys",
+    "orphan_accounts",
+    "scd2",
+    "changes",
+    "marts",
+    "balances",
+    "interest",
+    "exports",
+)
+"""The sections of Findings that describe a delivery's tables, exports and files."""
+
 
 def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failure: str | None = None) -> Path:
-    """Write the report of a run as JSON; return its path.
+    """Write the report of a run as JSON, and its page beside it; return the path of the JSON.
 
     `failure` says why the run failed, where its delivery was taken and it failed later. What can't be told, since the
     delivery was refused or the warehouse is held by somebody, is null, and `problems` says why.
     """
+    begun = perf_counter()
     artifacts = artifacts_dir(settings, run_id)
     note = _ingestion_note(artifacts / "ingestion.json", run_id)
     run = Run(
         **dict(note) | {"error": note.error or failure},
         generated_at=datetime.now(UTC),
         database_type=settings.database_type,
+        git_revision=git_revision(),
+        manifest_sha256=sources_digest(),
+        versions=_versions(settings),
     )
-    models, tests = load_results(current_manifest(settings), artifacts)
-    read = _TableReader(settings, run, warehouse)
+    dbt = load_results(current_manifest(settings), artifacts)
+    earlier = _earlier_reports(settings.data_quality_report_path, run_id)
+    read = _TableReader(settings, run, warehouse, dbt.models)
+    described = read.describe([report for _, report in earlier])
+    tests = tuple(read.rows_found_by(test, dbt.kept_in.get(test.name)) for test in dbt.tests)
     found = Findings(
         schema_version=SCHEMA_VERSION,
         run=run,
-        totals=Totals(tests=count_statuses(tests), models=count_statuses(models)),
+        totals=Totals(tests=count_statuses(tests), models=count_statuses(dbt.models)),
+        task_groups=task_group_seconds(artifacts, dbt.nodes, dbt.results, report_seconds=perf_counter() - begun),
         layers=tuple(
             LayerCounts(
                 layer=layer,
                 tests=count_statuses(test for test in tests if test.layer == layer),
-                models=count_statuses(model for model in models if model.layer == layer),
+                models=count_statuses(model for model in dbt.models if model.layer == layer),
             )
             for layer in LAYERS
         ),
@@ -75,35 +110,49 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
             SeverityCounts(severity=severity, tests=count_statuses(test for test in tests if test.severity == severity))
             for severity in get_args(Severity)
         ),
-        models=models,
-        reconciliation=read.attempt(lambda delivery: tables.reconciliation(warehouse, delivery)),
-        unknown_columns=read.attempt(lambda delivery: _unknown_columns(delivery, Ledger.load(settings.landing_path))),
-        quarantine=read.attempt(lambda _: tables.quarantine_reasons(warehouse)),
-        stale_keys=read.attempt(lambda _: tables.stale_keys(warehouse)),
-        orphan_accounts=read.attempt(lambda _: tables.orphan_accounts(warehouse)),
-        scd2=read.attempt(lambda _: tables.scd2_integrity(warehouse)),
-        changes=read.attempt(lambda delivery: tables.changes(warehouse, delivery)),
-        marts=read.attempt(lambda delivery: tables.mart_changes(warehouse, delivery)),
-        tests=tuple(read.rows_found_by(test) for test in tests),
-        problems=tuple(read.problems),  # last: what is read above adds to them
+        models=dbt.models,
+        tests=tests,
+        problems=tuple(read.problems),
+        **described,
     )
-    verdict = _verdict(found)
-    earlier = _earlier_reports(settings.data_quality_report_path, run_id)
+    verdict, why = judge(found)
+    time = run.delivered_at or run.logical_date or run.generated_at
+    path = settings.data_quality_report_path / f"quality_report_{time:%Y%m%dT%H%M%S%fZ}_{run_key(run_id)}.json"
     report = Report(
         **dict(found),
         verdict=verdict,
-        against_previous=_against_previous(tests, earlier),
+        why=why,
+        against_previous=_against_previous(tests, [report for _, report in earlier]),
         trend=(
-            *(_trend_entry(other, other.verdict) for other in earlier[-(TREND_RUNS - 1) :]),
-            _trend_entry(found, verdict),
+            *(_past_entry(name, past) for name, past in earlier[-(TREND_RUNS - 1) :]),
+            _trend_entry(path.name, found, verdict, why),
         ),
     )
-
-    time = run.delivered_at or run.logical_date or run.generated_at
-    path = settings.data_quality_report_path / f"quality_report_{time:%Y%m%dT%H%M%S%fZ}_{run_key(run_id)}.json"
     with replacing(path) as temporary:
         temporary.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    _write_pages(report, path)
     return path
+
+
+def _write_pages(report: Report, path: Path) -> None:
+    """Write the report's page and the index; what goes wrong is logged, since the report itself is there."""
+    try:
+        write_pages(report, path)
+    except Exception:
+        log.exception("the report's page can't be written: %s is there without it", path)
+        with suppress(OSError):
+            page_of(path).unlink(missing_ok=True)  # it may be that of an earlier try
+
+
+def _versions(settings: Settings) -> Versions:
+    return Versions(
+        python=python_version(),
+        airflow=package_version("apache-airflow-core"),
+        cosmos=package_version("astronomer-cosmos"),
+        dbt=package_version("dbt-core"),
+        adapter=package_version(f"dbt-{settings.database_type}"),
+        duckdb=package_version("duckdb"),
+    )
 
 
 def newest_report(folder: Path) -> Path | None:
@@ -114,44 +163,121 @@ def newest_report(folder: Path) -> Path | None:
 class _TableReader:
     """Reads what comes from the tables: None where it can't be read, and `problems` says why."""
 
-    def __init__(self, settings: Settings, run: Run, warehouse: Warehouse) -> None:
+    def __init__(self, settings: Settings, run: Run, warehouse: Warehouse, models: Sequence[BuiltNode]) -> None:
+        self.settings = settings
         self.warehouse = warehouse
+        self.run = run
         self.problems: list[str] = []
         self._readable = True
+        self._left_out: list[str] = []
         self._rows: dict[str, int | None] = {}
-        self._delivery = self._find_delivery(settings, run)
+        self._was_processed = any(model.status != "not_run" for model in models)
+        self._is_as_it_was = run.outcome == "unchanged" and not self._was_processed
+        self._built = {model.name for model in models if self._is_as_it_was or model.status == "pass"}
+        self._delivery = self._find_delivery()
 
-    def attempt(self, query: Callable[[Delivery], T]) -> T | None:
-        if self._delivery is None or not self._readable:
+    def describe(self, earlier: Sequence[PastReport]) -> dict[str, Any]:
+        """Return the sections of the report that come from the tables, the ledger and the exports."""
+        if self._delivery is None:
+            return dict.fromkeys(_TABLE_SECTIONS)
+        warehouse, delivery = self.warehouse, self._delivery
+        ledger = Ledger.load(self.settings.landing_path)
+        checked = [entity.checked for entity in ENTITIES]
+        staged = [entity.staged for entity in ENTITIES]
+        snapshots = [entity.snapshot for entity in ENTITIES]
+        found = dict.fromkeys(_TABLE_SECTIONS)
+        sums: dict[str, Any] = {}
+
+        judged = self._attempt(
+            lambda: {entity.file: tables.judged_records(warehouse, entity) for entity in ENTITIES}, checked
+        )
+        if judged is not None:
+            before = _quarantine_before(earlier, delivery)
+            found["reconciliation"] = tables.reconciliation(delivery, judged)
+            found["quarantine"] = self._attempt(lambda: tables.quarantine_reasons(warehouse, judged, before), checked)
+            sums |= money.of_file(judged[ACCOUNT.file])
+        found["unknown_columns"] = _unknown_columns(delivery, ledger)
+        found["stale_keys"] = self._attempt(lambda: tables.stale_keys(warehouse), staged, snapshots)
+        found["orphan_accounts"] = self._attempt(lambda: tables.orphan_accounts(warehouse), checked, snapshots)
+        histories = self._attempt(lambda: tables.histories(warehouse, delivery), snapshots)
+        found["scd2"], found["changes"] = histories or (None, None)
+        sums |= self._attempt(lambda: money.of_history(warehouse), staged, snapshots) or {}
+        sums |= self._attempt(lambda: money.of_intermediate(warehouse), snapshots, ["int_account_with_customer"]) or {}
+        marts = self._attempt(lambda: money.of_marts(warehouse, delivery), ["account_summary", "customer_profile"])
+        if marts:
+            found["marts"] = marts[0]
+            sums |= marts[1]
+        previous = next(
+            (entry for entry in reversed(ledger.processed) if entry.delivered_at < delivery.delivered_at), None
+        )
+        found["interest"] = self._attempt(
+            lambda: money.interest(warehouse, delivery, previous),
+            snapshots,
+            ["int_savings_account_only", "account_summary", "interest_rate_tier"],
+        )
+        found["exports"], of_exports = self._exported(delivery)
+        sums |= of_exports
+        found["balances"] = money.balances(sums) if sums else None
+        if self._left_out:
+            self.problems.append(f"not built for this delivery, and not described here: {', '.join(self._left_out)}")
+        return found
+
+    def _exported(self, delivery: Delivery) -> tuple[tuple[ExportedFile, ...] | None, dict[str, Any]]:
+        try:
+            files, sums = money.exported(
+                self.settings.output_path, delivery, run_id=None if self._is_as_it_was else self.run.run_id
+            )
+        except (OSError, ValueError, KeyError, duckdb.Error) as error:
+            self.problems.append(f"the exports could not be read: {one_line(error)}")
+            return None, {}
+        if files is None:
+            self.problems.append("the delivery was not published: the exports are as they were before it")
+        return files, sums
+
+    def _attempt(self, query: Callable[[], T], *tables_read: Sequence[str]) -> T | None:
+        """Return what a query gives; None where a table that it reads was not built, or can't be read."""
+        missing = [table for names in tables_read for table in names if table not in self._built]
+        self._left_out += [table for table in missing if table not in self._left_out]
+        if missing or not self._readable:
             return None
         try:
-            return query(self._delivery)
+            return query()
         except WarehouseError as error:
-            self._readable = False  # a held file is waited for each time, and one message is enough
+            self._readable = not error.may_pass  # a held file is waited for each time, and one message is enough
             self.problems.append(f"not all tables could be read: {' '.join(str(error).split())[:500]}")
             return None
 
-    def rows_found_by(self, test: DataTest) -> DataTest:
-        """Return a test with what the tables say of it: the rows that it found, and of how many."""
+    def rows_found_by(self, test: DataTest, kept_in: str | None) -> DataTest:
+        """Return a test with what the tables say of it: the rows that it found, and of how many.
+
+        `kept_in` is the table of the rows, as they were when it ran. Without one the test's SQL is run again, on tables
+        that later layers may have changed.
+        """
         if test.status not in ("warn", "fail"):
             return test
-        rows, sql = self._rows_of(test), test.sql
-        failing = self.attempt(lambda _: tables.failing_rows(self.warehouse, sql)) if sql else None
+        kept = kept_in and self.warehouse.relation(TEST_FAILURES, kept_in)
+        relation = kept or (test.sql and f"(\n{test.sql}\n)")
+        failing = (
+            self._attempt(lambda: tables.failing_rows(self.warehouse, relation, test.column)) if relation else None
+        )
+        rows = self._rows_of(test)
         return test.model_copy(
             update={
                 "rows": rows,
                 "failure_share": round((test.failures or 0) / rows, 6) if rows else None,
                 "failing_rows": failing or (),
+                "kept_in": kept,
             }
         )
 
-    def _find_delivery(self, settings: Settings, run: Run) -> Delivery | None:
+    def _find_delivery(self) -> Delivery | None:
         """Return the run's delivery; None where it was refused, or is no longer the one that the tables show."""
+        run = self.run
         if run.delivered_at is None:
             self.problems.append("the delivery was not taken: the tables are as they were, and not described here")
             return None
         try:
-            ledger = Ledger.load(settings.landing_path)
+            ledger = Ledger.load(self.settings.landing_path)
         except PipelineError as error:
             self.problems.append(str(error))
             return None
@@ -173,8 +299,20 @@ class _TableReader:
             return None
         name = test.models[0]
         if name not in self._rows:
-            self._rows[name] = self.attempt(lambda _: tables.count_rows(self.warehouse, test.layer, name))
+            self._rows[name] = self._attempt(lambda: tables.count_rows(self.warehouse, test.layer, name))
         return self._rows[name]
+
+
+def _quarantine_before(earlier: Sequence[PastReport], delivery: Delivery) -> Sequence[PastReason] | None:
+    """Return the quarantine of the last report of another delivery that has one."""
+    return next(
+        (
+            report.quarantine
+            for report in reversed(earlier)
+            if report.quarantine is not None and report.run.delivered_at != delivery.delivered_at
+        ),
+        None,
+    )
 
 
 def _unknown_columns(delivery: Delivery, ledger: Ledger) -> tuple[UnknownColumn, ...]:
@@ -186,29 +324,7 @@ def _unknown_columns(delivery: Delivery, ledger: Ledger) -> tuple[UnknownColumn,
     )
 
 
-def _verdict(found: Findings) -> Verdict:
-    """Return fail (refused, broken, incomplete or not reconciled), warn (something to tell the sender) or pass."""
-    counts = (found.totals.tests, found.totals.models)
-    to_be_processed = found.run.outcome in ("landed", "resumed")
-    if (
-        found.run.error
-        or any(count.fail or count.error or count.skipped for count in counts)
-        or (to_be_processed and any(count.not_run for count in counts))
-        or not all(file.balanced for file in found.reconciliation or ())
-    ):
-        return "fail"
-    something_to_tell = (
-        found.totals.tests.warn
-        or found.problems
-        or found.unknown_columns
-        or found.quarantine
-        or any(entity.count for entity in found.stale_keys or ())
-        or (found.orphan_accounts and found.orphan_accounts.count)
-    )
-    return "warn" if something_to_tell else "pass"
-
-
-def _against_previous(tests: Sequence[DataTest], earlier: Sequence[Report]) -> Comparison:
+def _against_previous(tests: Sequence[DataTest], earlier: Sequence[PastReport]) -> Comparison:
     """Compare with the last report whose tests ran; a test that did not run now is neither new nor fixed."""
     previous = next((report for report in reversed(earlier) if _has_results(report)), None)
     before = {test.name for test in previous.tests if test.status in PROBLEM_STATUSES} if previous else set()
@@ -222,33 +338,62 @@ def _against_previous(tests: Sequence[DataTest], earlier: Sequence[Report]) -> C
     )
 
 
-def _has_results(report: Report) -> bool:
+def _has_results(report: PastReport) -> bool:
     return any(test.status != "not_run" for test in report.tests)
 
 
-def _trend_entry(found: Findings, verdict: Verdict) -> TrendEntry:
+def _trend_entry(name: str, found: Findings, verdict: Verdict, why: str) -> TrendEntry:
     files, tests = found.reconciliation, found.totals.tests
     return TrendEntry(
+        report=name,
         run_id=found.run.run_id,
         delivered_at=found.run.delivered_at,
         generated_at=found.run.generated_at,
         outcome=found.run.outcome,
         verdict=verdict,
+        why=why,
+        seconds=_sum(group.seconds for group in found.task_groups),
         tests_failed=tests.fail + tests.error,
         tests_warned=tests.warn,
         records_read=sum(file.read for file in files) if files is not None else None,
         records_quarantined=sum(file.quarantined for file in files) if files is not None else None,
+        annual_interest_amount=found.interest.after if found.interest else None,
     )
 
 
-def _earlier_reports(folder: Path, run_id: str) -> list[Report]:
-    """Return the last reports of other runs, oldest first; files that hold no report of this version are left out."""
+def _past_entry(name: str, past: PastReport) -> TrendEntry:
+    files, statuses = past.reconciliation, [test.status for test in past.tests]
+    return TrendEntry(
+        report=name,
+        run_id=past.run.run_id,
+        delivered_at=past.run.delivered_at,
+        generated_at=past.run.generated_at,
+        outcome=past.run.outcome,
+        verdict=past.verdict,
+        why=past.why,
+        seconds=_sum(group.seconds for group in past.task_groups),
+        tests_failed=statuses.count("fail") + statuses.count("error"),
+        tests_warned=statuses.count("warn"),
+        records_read=sum(file.read for file in files) if files is not None else None,
+        records_quarantined=sum(file.quarantined for file in files) if files is not None else None,
+        annual_interest_amount=past.interest.after if past.interest else None,
+    )
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    known = [each for each in seconds if each is not None]
+    return round(sum(known), 3) if known else None
+
+
+def _earlier_reports(folder: Path, run_id: str) -> list[tuple[str, PastReport]]:
+    """Return names and content of the last reports of other runs, oldest first; what holds no report is left out."""
     reports = []
     for path in sorted(folder.glob("quality_report_*.json"), key=lambda path: path.stat().st_mtime_ns)[-TREND_RUNS:]:
-        with suppress(OSError, NotAReport):
-            reports.append(Report.load(path))
+        with suppress(OSError, ValidationError):
+            reports.append((path.name, PastReport.model_validate_json(path.read_bytes())))
     return sorted(
-        (report for report in reports if report.run.run_id != run_id), key=lambda report: report.run.generated_at
+        ((name, report) for name, report in reports if report.run.run_id != run_id),
+        key=lambda entry: entry[1].run.generated_at,
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from include.dbt.descriptions import test_description
 from include.dbt.manifest import layer_of
 from include.layers import LAYERS, Layer
 from include.quality.report import BuiltNode, Counts, DataTest, Node, Status
@@ -16,11 +18,23 @@ _STATUS_OF = {"success": "pass", "runtime error": "error", "partial success": "e
 _NO_RESULT = {"status": "not_run", "execution_time": None, "message": None, "failures": None}
 
 
-def load_results(manifest_path: Path, artifacts: Path) -> tuple[tuple[BuiltNode, ...], tuple[DataTest, ...]]:
-    """Return what was built and the data tests, both in the order of their layers; the latest result of each wins.
+@dataclass(frozen=True)
+class DbtResults:
+    """What was built and the data tests, both in the order of their layers, and dbt's last result of each node.
 
-    Of a test, what its tables say (`rows`, `failure_share`, `failing_rows`) is left open.
+    Of a test, what its tables say (`rows`, `failure_share`, `failing_rows`, `kept_in`) is left open. The mapping
+    `kept_in` names the table in the schema test_failures of each test that has one.
     """
+
+    models: tuple[BuiltNode, ...]
+    tests: tuple[DataTest, ...]
+    kept_in: Mapping[str, str]
+    nodes: Mapping[str, Any]
+    results: Mapping[str, Mapping[str, Any]]
+
+
+def load_results(manifest_path: Path, artifacts: Path) -> DbtResults:
+    """Return the project's nodes as the manifest has them, with what became of them in the run; the last try counts."""
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     nodes = {
         unique_id: node
@@ -36,7 +50,13 @@ def load_results(manifest_path: Path, artifacts: Path) -> tuple[tuple[BuiltNode,
             tests.append(_data_test(node, layer, result, manifest))
         else:
             built.append(BuiltNode(**_what_became_of(node, layer, result), kind=node["resource_type"]))
-    return tuple(sorted(built, key=_place)), tuple(sorted(tests, key=_place))
+    return DbtResults(
+        models=tuple(sorted(built, key=_place)),
+        tests=tuple(sorted(tests, key=_place)),
+        kept_in={node["name"]: node["alias"] for node in nodes.values() if node["config"].get("store_failures")},
+        nodes=nodes,
+        results=results,
+    )
 
 
 def count_statuses(nodes: Iterable[Node]) -> Counts:
@@ -80,6 +100,7 @@ def _data_test(
     parents = [parent for parent in node["depends_on"].get("nodes", []) if parent in manifest["nodes"]]
     return DataTest(
         **_what_became_of(node, layer, result),
+        description=test_description(node, manifest),
         models=tuple(sorted(manifest["nodes"][parent]["name"] for parent in parents)),
         column=node.get("column_name"),
         severity=node["config"]["severity"].lower(),
@@ -87,6 +108,7 @@ def _data_test(
         rows=None,
         failure_share=None,
         failing_rows=(),
+        kept_in=None,
         sql=result.get("compiled_code"),
         downstream=_downstream(parents, manifest),
     )

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from include.errors import PipelineError, one_line
 from include.ledger import time_text
-from include.quality.build import PROBLEM_STATUSES, newest_report
+from include.quality.build import newest_report
+from include.quality.page import page_of
 from include.quality.report import KeyChanges, Report
+from include.quality.verdict import PROBLEM_STATUSES
 from include.settings import load_settings
 
 
@@ -29,7 +31,7 @@ def summary(path: Path, output_path: Path) -> str:
             f"{file.file:<10} {file.read} read = {file.staged} staged + {file.duplicates} duplicates + "
             f"{file.quarantined} quarantined{'' if file.balanced else '  DOES NOT ADD UP'}"
         )
-        reasons = [entry for entry in report.quarantine or () if entry.file == file.file]
+        reasons = [entry for entry in report.quarantine or () if entry.file == file.file and entry.records]
         lines += [f"{'':<10}   {entry.records} x {entry.reason}" for entry in reasons]
     for column in report.unknown_columns or ():
         lines.append(f"unknown    {column.file} has a column {column.column!r}, since {time_text(column.since)}")
@@ -40,6 +42,12 @@ def summary(path: Path, output_path: Path) -> str:
         lines.append("changes    " + ("; ".join(filter(None, changes)) or "nothing: no key came, changed or left"))
     for mart in report.marts or ():
         lines.append(f"{'':<10} {mart.mart}: {mart.total_rows} rows, {mart.changed_rows} new or changed")
+    if report.interest:
+        causes = [f"{entry.amount:+,.2f} {entry.cause}" for entry in report.interest.causes if entry.amount]
+        lines.append(
+            f"interest   {report.interest.after:,.2f} a year, before {report.interest.before:,.2f}"
+            f"{': ' if causes else ''}{', '.join(causes)}"
+        )
     for entity in report.stale_keys or ():
         if entity.count:
             keys = ", ".join(stale.key for stale in entity.keys[:5])
@@ -60,6 +68,9 @@ def summary(path: Path, output_path: Path) -> str:
     lines += [f"problem    {problem}" for problem in report.problems]
     lines.append(f"outputs    {_shown(output_path)}")
     lines.append(f"report     {_shown(path)}")
+    if page_of(path).is_file():
+        lines.append(f"page       {_shown(page_of(path))}")
+    lines.append(f"why        {report.why}")
     lines.append(f"verdict    {report.verdict}")
     return "\n".join(lines)
 

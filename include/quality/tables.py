@@ -1,84 +1,167 @@
-"""What the tables say of a delivery, in SQL that both engines take."""
+"""What the tables say of a delivery's records and keys, in SQL that both engines take."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from include.entities import ENTITIES, Entity
-from include.ledger import Delivery, time_text
+from include.ledger import Delivery
+from include.quality.masking import aware, masked
 from include.quality.report import (
     LISTED,
     SAMPLE_ROWS,
     KeyChanges,
-    MartChanges,
     OrphanAccount,
     OrphanAccounts,
+    PastReason,
     QuarantineReason,
     Reconciliation,
+    Row,
     SnapshotIntegrity,
     StaleKey,
     StaleKeys,
 )
 from include.warehouse import Warehouse
 
-NAME_COLUMNS = {"name", "customer_name", "raw_record"}
-"""Columns that hold a person's name, or may: masked in every report."""
+
+@dataclass(frozen=True)
+class Judged:
+    """Records of a file with one status and the same reasons; `balance` sums those of `with_balance` of them."""
+
+    status: str
+    reasons: tuple[str, ...]
+    records: int
+    balance: Decimal
+    with_balance: int
+
+    @property
+    def is_malformed(self) -> bool:
+        """Whether their fields may stand in one another's columns."""
+        return any(reason.startswith("malformed record") for reason in self.reasons)
 
 
-def reconciliation(warehouse: Warehouse, delivery: Delivery) -> tuple[Reconciliation, ...]:
+def judged_records(warehouse: Warehouse, entity: Entity) -> tuple[Judged, ...]:
+    """Return what became of the records of a file, in one pass over it."""
+    balance = "balance_amount" if entity.file == "accounts" else "cast(null as decimal(18, 2))"
+    found = rows(
+        warehouse,
+        f"""
+        select record_status, failure_reasons, count(*) as records,
+            cast(coalesce(sum({balance}), 0) as decimal(38, 2)) as balance, count({balance}) as with_balance
+        from {_checked(warehouse, entity)}
+        group by record_status, failure_reasons
+        """,
+    )
+    return tuple(
+        Judged(
+            status=row["record_status"],
+            reasons=tuple((row["failure_reasons"] or "").split("; ")) if row["failure_reasons"] else (),
+            records=row["records"],
+            balance=row["balance"],
+            with_balance=row["with_balance"],
+        )
+        for row in found
+    )
+
+
+def reconciliation(delivery: Delivery, judged: Mapping[str, Sequence[Judged]]) -> tuple[Reconciliation, ...]:
     """Return for each file: records read = staged + duplicates + quarantined (design, section 6.8)."""
     found = []
-    for entity in ENTITIES:
-        counts = {
-            row["record_status"]: row["records"]
-            for row in _rows(
-                warehouse,
-                f"select record_status, count(*) as records from {_checked(warehouse, entity)} group by record_status",
-            )
-        }
-        read = delivery.file(entity.file).rows
-        staged, duplicates, quarantined = (counts.get(name, 0) for name in ("staged", "duplicate", "quarantined"))
+    for file, groups in judged.items():
+        received = delivery.file(file)
+        staged, duplicates, quarantined = (
+            sum(group.records for group in groups if group.status == status)
+            for status in ("staged", "duplicate", "quarantined")
+        )
         found.append(
             Reconciliation(
-                file=entity.file,
-                read=read,
+                file=file,
+                sha256=received.sha256,
+                bytes=received.bytes,
+                read=received.rows,
                 staged=staged,
                 duplicates=duplicates,
                 quarantined=quarantined,
-                balanced=read == staged + duplicates + quarantined,
+                balanced=received.rows == staged + duplicates + quarantined,
             )
         )
     return tuple(found)
 
 
-def quarantine_reasons(warehouse: Warehouse) -> tuple[QuarantineReason, ...]:
-    """Return for each file and reason how many records have it; one record can have several."""
-    found: dict[tuple[str, str], int] = {}
-    for entity in ENTITIES:
-        rows = _rows(
-            warehouse,
-            f"select failure_reasons, count(*) as records from {_checked(warehouse, entity)} "
-            "where record_status = 'quarantined' group by failure_reasons",
+def quarantine_reasons(
+    warehouse: Warehouse, judged: Mapping[str, Sequence[Judged]], before: Sequence[PastReason] | None
+) -> tuple[QuarantineReason, ...]:
+    """Return for each file and reason how many records have it, now and `before`, and a few of them.
+
+    A record can have several reasons. One that only records before had is there with 0.
+    """
+    counts_before = {(entry.file, entry.reason): entry.records for entry in before or ()}
+    counts = dict.fromkeys((key for key, records in counts_before.items() if records), 0)
+    for file, groups in judged.items():
+        for group in groups:
+            for reason in group.reasons:
+                counts[file, reason] = counts.get((file, reason), 0) + group.records
+    samples = {
+        entity.file: _samples(warehouse, entity)
+        for entity in ENTITIES
+        if any(group.reasons for group in judged[entity.file])
+    }
+    ordered = sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
+    return tuple(
+        QuarantineReason(
+            file=file,
+            reason=reason,
+            records=records,
+            records_before=None if before is None else counts_before.get((file, reason), 0),
+            samples=_of_reason(reason, samples.get(file, ())),
         )
-        for row in rows:
-            for reason in row["failure_reasons"].split("; "):
-                found[entity.file, reason] = found.get((entity.file, reason), 0) + row["records"]
-    ordered = sorted(found.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
-    return tuple(QuarantineReason(file=file, reason=reason, records=records) for (file, reason), records in ordered)
+        for (file, reason), records in ordered
+    )
+
+
+def _samples(warehouse: Warehouse, entity: Entity) -> list[dict[str, Any]]:
+    """Return the first quarantined records of each combination of reasons, as received, by their place in the file."""
+    first = rows(
+        warehouse,
+        f"""
+        select source_row_number
+        from (
+            select source_row_number,
+                row_number() over (partition by failure_reasons order by source_row_number) as place
+            from {_checked(warehouse, entity)}
+            where record_status = 'quarantined'
+        ) as quarantined
+        where place <= {SAMPLE_ROWS}
+        """,
+    )
+    numbers = ", ".join(str(row["source_row_number"]) for row in first)
+    return rows(
+        warehouse,
+        f"select * from {warehouse.relation('staging', f'quarantine_{entity.name}')} "
+        f"where source_row_number in ({numbers}) order by source_row_number",
+    )
+
+
+def _of_reason(reason: str, samples: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
+    having = [row for row in samples if reason in row["failure_reasons"].split("; ")]
+    return tuple(masked(row) for row in having[:SAMPLE_ROWS])
 
 
 def stale_keys(warehouse: Warehouse) -> tuple[StaleKeys, ...]:
     """Return for each entity the keys that came in bad records alone and keep their last version (section 6.7)."""
     found = []
     for entity in ENTITIES:
-        rows = _rows(
+        stale = rows(
             warehouse,
             f"""
             select cast(version.{entity.key} as string) as stale_key, version.dbt_valid_from as since,
                 count(*) over () as total
             from {_snapshot(warehouse, entity)} as version
-            left join {warehouse.relation("staging", f"stg_{entity.name}")} as staged
+            left join {warehouse.relation("staging", entity.staged)} as staged
                 on version.{entity.key} = staged.{entity.key}
             where version.dbt_valid_to is null and staged.{entity.key} is null
             order by version.{entity.key} limit {LISTED}
@@ -87,8 +170,8 @@ def stale_keys(warehouse: Warehouse) -> tuple[StaleKeys, ...]:
         found.append(
             StaleKeys(
                 entity=entity.name,
-                count=rows[0]["total"] if rows else 0,
-                keys=tuple(StaleKey(key=row["stale_key"], valid_from=_aware(row["since"])) for row in rows),
+                count=stale[0]["total"] if stale else 0,
+                keys=tuple(StaleKey(key=row["stale_key"], valid_from=aware(row["since"])) for row in stale),
             )
         )
     return tuple(found)
@@ -96,158 +179,164 @@ def stale_keys(warehouse: Warehouse) -> tuple[StaleKeys, ...]:
 
 def orphan_accounts(warehouse: Warehouse) -> OrphanAccounts:
     """Return the valid accounts whose customer is not current, with the reason (section 6.8)."""
-    rows = _rows(
+    orphans = rows(
         warehouse,
         f"""
-        select account.account_id, account.customer_id, count(*) over () as total,
+        with orphans as (
+
+            select account.account_id, account.customer_id, count(*) over () as total
+            from {warehouse.relation("snapshots", "snap_account")} as account
+            left join {warehouse.relation("snapshots", "snap_customer")} as current_customer
+                on account.customer_id = current_customer.customer_id and current_customer.dbt_valid_to is null
+            where account.dbt_valid_to is null and current_customer.customer_id is null
+            order by account.account_id limit {LISTED}
+
+        )
+
+        select orphans.*,
             case
-                when known.customer_id is not null then 'customer deleted'
-                when quarantined.customer_id is not null then 'customer only ever quarantined'
+                when orphans.customer_id in (
+                    select customer_id from {warehouse.relation("snapshots", "snap_customer")}
+                ) then 'customer deleted'
+                when orphans.customer_id in (
+                    select customer_id from {warehouse.relation("staging", "stg_customer_checked")}
+                    where record_status = 'quarantined' and customer_id is not null
+                ) then 'customer only ever quarantined'
                 else 'customer unknown'
             end as reason
-        from {warehouse.relation("snapshots", "snap_account")} as account
-        left join {warehouse.relation("snapshots", "snap_customer")} as current_customer
-            on account.customer_id = current_customer.customer_id and current_customer.dbt_valid_to is null
-        left join (
-            select distinct customer_id from {warehouse.relation("snapshots", "snap_customer")}
-        ) as known on account.customer_id = known.customer_id
-        left join (
-            select distinct customer_id from {warehouse.relation("staging", "stg_customer_checked")}
-            where record_status = 'quarantined'
-        ) as quarantined on account.customer_id = quarantined.customer_id
-        where account.dbt_valid_to is null and current_customer.customer_id is null
-        order by account.account_id limit {LISTED}
+        from orphans
+        order by orphans.account_id
         """,
     )
     return OrphanAccounts(
-        count=rows[0]["total"] if rows else 0,
+        count=orphans[0]["total"] if orphans else 0,
         accounts=tuple(
             OrphanAccount(account_id=row["account_id"], customer_id=row["customer_id"], reason=row["reason"])
-            for row in rows
+            for row in orphans
         ),
     )
 
 
-def scd2_integrity(warehouse: Warehouse) -> tuple[SnapshotIntegrity, ...]:
-    """Return for each snapshot its versions: all, current, overlapping the one before, ending before they begin."""
-    found = []
-    for entity in ENTITIES:
-        row = _rows(
-            warehouse,
-            f"""
-            select
-                count(*) as versions,
-                count(case when dbt_valid_to is null then 1 end) as current_versions,
-                count(case when dbt_valid_to <= dbt_valid_from then 1 end) as inverted,
-                count(
-                    case when version_number > 1 and (previous_to is null or previous_to > dbt_valid_from) then 1 end
-                ) as overlapping
-            from (
-                select dbt_valid_from, dbt_valid_to,
-                    row_number() over (partition by {entity.key} order by dbt_valid_from) as version_number,
-                    lag(dbt_valid_to) over (partition by {entity.key} order by dbt_valid_from) as previous_to
-                from {_snapshot(warehouse, entity)}
-            ) as versions
-            """,
-        )[0]
-        found.append(SnapshotIntegrity(snapshot=f"snap_{entity.name}", **row))
-    return tuple(found)
-
-
-def changes(warehouse: Warehouse, delivery: Delivery) -> tuple[KeyChanges, ...]:
-    """Return for each entity how many keys the delivery made new, changed, closed or brought back.
+def histories(warehouse: Warehouse, delivery: Delivery) -> tuple[tuple[SnapshotIntegrity, ...], tuple[KeyChanges, ...]]:
+    """Return for each snapshot the integrity of its versions, and what the delivery made of the keys, in one pass.
 
     A closed key has its last version end at `delivered_at`. Of the versions that begin at `delivered_at`, one of a key
     without earlier versions is new, one that takes over where the last one ended is a change, one after a gap is a
-    return. A customer's version that begins before the delivery which made it (its record had first arrived in a
-    conflict) is not counted here.
+    return.
     """
-    at = _literal(delivery.delivered_at)
-    found = []
+    at = literal(delivery.delivered_at)
+    integrity, changes = [], []
     for entity in ENTITIES:
-        row = _rows(
+        # Only versions of a key that has several need the windows, which sort; the others are new or as they were.
+        row = rows(
             warehouse,
             f"""
-            select
-                count(case when begins and previous_versions = 0 then 1 end) as new_keys,
-                count(case when begins and previous_versions > 0 and previous_to = {at} then 1 end) as changed_keys,
-                count(case when begins and previous_versions > 0 and previous_to < {at} then 1 end) as returned_keys,
-                count(case when dbt_valid_to = {at} and is_last then 1 end) as closed_keys
-            from (
-                select dbt_valid_to, dbt_valid_from = {at} as begins,
-                    row_number() over (partition by {entity.key} order by dbt_valid_from) - 1 as previous_versions,
-                    lag(dbt_valid_to) over (partition by {entity.key} order by dbt_valid_from) as previous_to,
-                    lead(dbt_valid_from) over (partition by {entity.key} order by dbt_valid_from) is null as is_last
-                from {_snapshot(warehouse, entity)}
-            ) as versions
+            with versions as (
+
+                select {entity.key}, dbt_valid_from, dbt_valid_to from {_snapshot(warehouse, entity)}
+
+            ),
+
+            repeated as (
+
+                select {entity.key} from versions group by {entity.key} having count(*) > 1
+
+            ),
+
+            placed as (
+
+                select versions.*,
+                    row_number() over (
+                        partition by versions.{entity.key} order by versions.dbt_valid_from
+                    ) - 1 as previous_versions,
+                    lag(versions.dbt_valid_to) over (
+                        partition by versions.{entity.key} order by versions.dbt_valid_from
+                    ) as previous_to,
+                    lead(versions.dbt_valid_from) over (
+                        partition by versions.{entity.key} order by versions.dbt_valid_from
+                    ) as next_from
+                from versions
+                inner join repeated on versions.{entity.key} = repeated.{entity.key}
+
+            ),
+
+            of_repeated as (
+
+                select
+                    count(
+                        case
+                            when previous_versions > 0 and (previous_to is null or previous_to > dbt_valid_from) then 1
+                        end
+                    ) as overlapping,
+                    count(case when dbt_valid_from = {at} and previous_versions > 0 then 1 end) as begun_again,
+                    count(case when dbt_valid_from = {at} and previous_to = {at} then 1 end) as changed,
+                    count(case when dbt_valid_from = {at} and previous_to < {at} then 1 end) as returned,
+                    count(case when dbt_valid_to = {at} and next_from is not null then 1 end) as followed
+                from placed
+
+            ),
+
+            of_all as (
+
+                select
+                    count(*) as versions,
+                    count(case when dbt_valid_to is null then 1 end) as current_versions,
+                    count(case when dbt_valid_to <= dbt_valid_from then 1 end) as inverted,
+                    count(case when dbt_valid_from = {at} then 1 end) as begun,
+                    count(case when dbt_valid_to = {at} then 1 end) as ended
+                from versions
+
+            )
+
+            select * from of_all cross join of_repeated
             """,
         )[0]
-        found.append(
-            KeyChanges(
-                entity=entity.name,
-                new=row["new_keys"],
-                changed=row["changed_keys"],
-                closed=row["closed_keys"],
-                returned=row["returned_keys"],
+        integrity.append(
+            SnapshotIntegrity(
+                snapshot=entity.snapshot,
+                versions=row["versions"],
+                current_versions=row["current_versions"],
+                inverted=row["inverted"],
+                overlapping=row["overlapping"],
             )
         )
-    return tuple(found)
-
-
-def mart_changes(warehouse: Warehouse, delivery: Delivery) -> tuple[MartChanges, ...]:
-    """Return for each mart its rows and how many of them the delivery made or changed."""
-    at = _literal(delivery.delivered_at)
-    return tuple(
-        MartChanges(
-            mart=mart,
-            **_rows(
-                warehouse,
-                "select count(*) as total_rows, "
-                f"count(case when calculated_at = {at} then 1 end) as changed_rows "
-                f"from {warehouse.relation('marts', mart)}",
-            )[0],
+        changes.append(
+            KeyChanges(
+                entity=entity.name,
+                new=row["begun"] - row["begun_again"],
+                changed=row["changed"],
+                closed=row["ended"] - row["followed"],
+                returned=row["returned"],
+            )
         )
-        for mart in ("account_summary", "customer_profile")
-    )
+    return tuple(integrity), tuple(changes)
 
 
-def failing_rows(warehouse: Warehouse, sql: str) -> tuple[dict[str, str | None], ...]:
-    """Return a few of the rows that a test found, as text, names masked."""
-    return tuple(
-        {column: _shown(column, value) for column, value in row.items()}
-        for row in _rows(warehouse, f"select * from (\n{sql}\n) as failing limit {SAMPLE_ROWS}")
-    )
+def failing_rows(warehouse: Warehouse, relation: str, tested_column: str | None = None) -> tuple[Row, ...]:
+    """Return a few of the rows that a test found; `relation` is its SQL in brackets, or the table that keeps them."""
+    found = rows(warehouse, f"select * from {relation} as failing limit {SAMPLE_ROWS}")
+    return tuple(masked(row, tested_column=tested_column) for row in found)
 
 
 def count_rows(warehouse: Warehouse, layer: str, table: str) -> int:
     """Return the number of rows of a table."""
-    return int(_rows(warehouse, f"select count(*) as found from {warehouse.relation(layer, table)}")[0]["found"])
+    return int(rows(warehouse, f"select count(*) as found from {warehouse.relation(layer, table)}")[0]["found"])
 
 
-def _shown(column: str, value: object) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, datetime):
-        return time_text(_aware(value))
-    return f"*** ({len(str(value))} characters)" if column.lower() in NAME_COLUMNS else str(value)[:200]
+def rows(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
+    """Return a small result by column."""
+    found: list[dict[str, Any]] = warehouse.query(sql).to_pylist()
+    return found
 
 
-def _rows(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = warehouse.query(sql).to_pylist()
-    return rows
+def literal(time: datetime) -> str:
+    """Return an aware time for SQL, the same one whatever the session's time zone."""
+    return f"timestamp '{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%fZ}'"
 
 
 def _checked(warehouse: Warehouse, entity: Entity) -> str:
-    return warehouse.relation("staging", f"stg_{entity.name}_checked")
+    return warehouse.relation("staging", entity.checked)
 
 
 def _snapshot(warehouse: Warehouse, entity: Entity) -> str:
-    return warehouse.relation("snapshots", f"snap_{entity.name}")
-
-
-def _aware(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-def _literal(time: datetime) -> str:
-    return f"timestamp '{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%fZ}'"  # Z: whatever the session's time zone
+    return warehouse.relation("snapshots", entity.snapshot)

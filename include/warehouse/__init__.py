@@ -54,8 +54,8 @@ def is_rejection(message: str) -> bool:
 class Warehouse(Protocol):
     """What ingestion, exports and the quality report need of an engine. Times are UTC, whatever the engine's type."""
 
-    def relation(self, layer: str, table: str) -> str:
-        """Return the qualified name of a table of a layer, for SQL."""
+    def relation(self, schema: str, table: str) -> str:
+        """Return the qualified name of a table of a layer, or of the test failures, for SQL."""
 
     def query(self, sql: str) -> pa.Table:
         """Return a small result. Raises WarehouseError, e.g. where a table is missing."""

@@ -20,7 +20,7 @@ from databricks.sdk.errors import NotFound
 from databricks.sdk.errors.base import DatabricksError
 
 from include.files import replacing
-from include.layers import KEPT_TABLES, LAYERS
+from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import FILE_NAMES, Delivery
 from include.quoting import BACKTICK, literal, quoted
 from include.settings import DatabricksSettings, Settings
@@ -62,10 +62,10 @@ class DatabricksWarehouse:
         self._kept = checkpoint_path
         self._comment = f"/* {json.dumps({'app': 'lc_pipeline', 'run': run})} */"
 
-    def relation(self, layer: str, table: str) -> str:
-        if layer not in LAYERS:
-            raise ValueError(f"no such layer: {layer}")
-        return self.quoted(self._schema(layer), table)
+    def relation(self, schema: str, table: str) -> str:
+        if schema not in SCHEMAS:
+            raise ValueError(f"no such schema: {schema}")
+        return self.quoted(self._schema(schema), table)
 
     def quoted(self, *names: str) -> str:
         """Return the qualified name of a schema or table of the catalog, or of the catalog itself."""
@@ -156,8 +156,8 @@ class DatabricksWarehouse:
                 self._run(f"create or replace table {self.relation(layer, table)} using delta as select * from {new}")
 
     def clear(self) -> None:
-        for layer in LAYERS:
-            self._run(f"drop schema if exists {self.quoted(self._schema(layer))} cascade")
+        for name in SCHEMAS:
+            self._run(f"drop schema if exists {self.quoted(self._schema(name))} cascade")
         self._remove(self.settings.volume)
 
     def discard_checkpoint(self) -> None:
@@ -226,8 +226,8 @@ class DatabricksWarehouse:
 
     # --- what there is --------------------------------------------------------------------------------------------
 
-    def _schema(self, layer: str) -> str:
-        return f"{self.settings.schema}_{layer}"
+    def _schema(self, name: str) -> str:
+        return f"{self.settings.schema}_{name}"
 
     def _existing(self, layer: str) -> set[str]:
         """The tables of a layer, views excepted."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import tenacity
 
 from include.files import replacing
-from include.layers import KEPT_TABLES, LAYERS
+from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import Delivery
 from include.settings import Settings
 from include.warehouse import StatementRejected, WarehouseBusy, WarehouseError
@@ -34,10 +34,10 @@ class DuckDBWarehouse:
         self._kept = path.with_name(f"{path.name}.checkpoint")
         self._wal = path.with_name(f"{path.name}.wal")
 
-    def relation(self, layer: str, table: str) -> str:
-        if layer not in LAYERS:
-            raise ValueError(f"no such layer: {layer}")
-        return f"{BASE_SCHEMA}_{layer}.{table}"
+    def relation(self, schema: str, table: str) -> str:
+        if schema not in SCHEMAS:
+            raise ValueError(f"no such schema: {schema}")
+        return f"{BASE_SCHEMA}_{schema}.{table}"
 
     def query(self, sql: str) -> pa.Table:
         with self._connection(read_only=True) as connection:

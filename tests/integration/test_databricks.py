@@ -405,9 +405,9 @@ def test_schemas_that_an_administrator_has_made_do_as_well(
     principal: Settings, warehouse: LocalWarehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warehouse.execute(f"revoke create schema on catalog lending from `{CLIENT_ID}`")
-    for layer in LAYERS:
+    for name in SCHEMAS:
         for statement in statements_of_the_guide(1):
-            warehouse.execute(statement.replace("_source", f"_{layer}"))
+            warehouse.execute(statement.replace("_source", f"_{name}"))
 
     status, told = check(principal, monkeypatch, capsys)
     assert status == 0, told

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from include.layers import LAYERS
+from include.layers import SCHEMAS
 from include.settings import PROJECT_ROOT, Settings
 from local_warehouse.process import CLIENT_ID, CLIENT_SECRET, WarehouseProcess
 from tests.support.settings import settings_in
@@ -35,7 +35,7 @@ class LocalWarehouse(WarehouseProcess):
 
     def settings(self, folder: Path, **variables: str) -> Settings:
         """Return settings for an empty schema and volume, made by the statements of the guide."""
-        for name in (SCHEMA, *(f"{base}_{layer}" for base in (SCHEMA, f"{SCHEMA}_rebuild") for layer in LAYERS)):
+        for name in (SCHEMA, *(f"{base}_{name}" for base in (SCHEMA, f"{SCHEMA}_rebuild") for name in SCHEMAS)):
             self.execute(f"drop schema if exists {name} cascade")
         for statement in statements_of_the_guide(0):
             self.execute(statement)

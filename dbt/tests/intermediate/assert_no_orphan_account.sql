@@ -1,4 +1,4 @@
-{{ config(severity='warn') }}
+{{ config(severity='warn', store_failures=true) }}
 
 -- A current account whose customer is not current (unknown, deleted, or only ever quarantined): it bears no interest
 -- until its customer arrives. The quality report gives the reason of each.

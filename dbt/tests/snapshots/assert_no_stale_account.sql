@@ -1,4 +1,4 @@
-{{ config(severity='warn') }}
+{{ config(severity='warn', store_failures=true) }}
 
 -- A current account arrived in quarantined records alone: its last valid version stays current until a good record
 -- arrives or the key is absent. Tell the sender.

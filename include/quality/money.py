@@ -1,0 +1,271 @@
+"""What a delivery moves in money: balances from the file to the exports, and the yearly interest before and after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from include import duckdb_paths
+from include.exports import MANIFEST
+from include.ledger import Delivery, time_text
+from include.quality.report import Balances, ExportedFile, Interest, InterestCause, MartChanges
+from include.quality.tables import Judged, literal, rows
+from include.warehouse import Warehouse
+
+Sums = dict[str, Any]
+"""Some of the fields of Balances."""
+
+_EQUATIONS = (
+    (("received",), ("staged", "duplicates", "quarantined")),
+    (("staged", "stale"), ("current",)),
+    (("current",), ("orphaned", "checking", "savings")),
+    (("savings",), ("summarized",)),
+    (("summarized",), ("profiled",)),
+    (("summarized",), ("exported",)),
+    (("summarized", "interest"), ("with_interest",)),
+    (("interest",), ("profiled_interest",)),
+    (("interest",), ("exported_interest",)),
+)
+
+
+def balances(sums: Mapping[str, Any]) -> Balances:
+    """Return the balances with the equations that don't hold; a sum that is not given is null."""
+    mismatches = []
+    for left, right in _EQUATIONS:
+        if any(sums.get(name) is None for name in (*left, *right)):
+            continue
+        if sum(sums[name] for name in left) != sum(sums[name] for name in right):
+            sides = (" + ".join(f"{name} {sums[name]:.2f}" for name in side) for side in (left, right))
+            mismatches.append(" is not ".join(sides))
+    fields = (name for name in Balances.model_fields if name != "mismatches")
+    return Balances(**{name: sums.get(name) for name in fields}, mismatches=tuple(mismatches))
+
+
+def of_file(judged: Sequence[Judged]) -> Sums:
+    """Return the sums over the records of accounts.csv; a malformed one's balance may be another field's."""
+    readable = [group for group in judged if not group.is_malformed]
+
+    def total(*statuses: str) -> Decimal:
+        return sum((group.balance for group in readable if group.status in statuses), Decimal())
+
+    quarantined = [group for group in judged if group.status == "quarantined"]
+    return {
+        "received": sum((group.balance for group in readable), Decimal()),
+        "staged": total("staged"),
+        "duplicates": total("duplicate"),
+        "quarantined": total("quarantined"),
+        "unreadable_records": sum(
+            group.records - (0 if group.is_malformed else group.with_balance) for group in quarantined
+        ),
+    }
+
+
+def of_history(warehouse: Warehouse) -> Sums:
+    """Return the sums over the current accounts: all, the stale ones, and those without a current customer."""
+    row = rows(
+        warehouse,
+        f"""
+        select
+            {_sum("account.balance_amount")} as current_sum,
+            {_sum("case when staged.account_id is null then account.balance_amount end")} as stale_sum,
+            {_sum("case when customer.customer_id is null then account.balance_amount end")} as orphaned_sum
+        from {warehouse.relation("snapshots", "snap_account")} as account
+        left join {warehouse.relation("staging", "stg_account")} as staged on account.account_id = staged.account_id
+        left join (
+            select customer_id from {warehouse.relation("snapshots", "snap_customer")} where dbt_valid_to is null
+        ) as customer on account.customer_id = customer.customer_id
+        where account.dbt_valid_to is null
+        """,
+    )[0]
+    return {name: row[f"{name}_sum"] for name in ("current", "stale", "orphaned")}
+
+
+def of_intermediate(warehouse: Warehouse) -> Sums:
+    """Return the sums over the accounts with a customer."""
+    row = rows(
+        warehouse,
+        f"""
+        select
+            {_sum("case when account_type = 'savings' then balance_amount end")} as savings,
+            {_sum("case when account_type <> 'savings' then balance_amount end")} as checking
+        from {warehouse.relation("intermediate", "int_account_with_customer")}
+        """,
+    )[0]
+    return row
+
+
+def of_marts(warehouse: Warehouse, delivery: Delivery) -> tuple[tuple[MartChanges, ...], Sums]:
+    """Return each mart's rows and how many of them the delivery made or changed, and the sums, in one pass each."""
+    sums = {
+        "account_summary": {
+            "summarized": "original_balance_amount",
+            "interest": "annual_interest_amount",
+            "with_interest": "new_balance_amount",
+        },
+        "customer_profile": {"profiled": "total_balance_amount", "profiled_interest": "total_annual_interest_amount"},
+    }
+    at = literal(delivery.delivered_at)
+    changes: list[MartChanges] = []
+    found: Sums = {}
+    for mart, columns in sums.items():
+        row = rows(
+            warehouse,
+            f"""
+            select
+                count(*) as total_rows,
+                count(case when calculated_at = {at} then 1 end) as changed_rows,
+                {", ".join(f"{_sum(column)} as {name}" for name, column in columns.items())}
+            from {warehouse.relation("marts", mart)}
+            """,
+        )[0]
+        changes.append(MartChanges(mart=mart, total_rows=row["total_rows"], changed_rows=row["changed_rows"]))
+        found |= {name: row[name] for name in columns}
+    return tuple(changes), found
+
+
+def exported(
+    output_path: Path, delivery: Delivery, *, run_id: str | None
+) -> tuple[tuple[ExportedFile, ...] | None, Sums]:
+    """Return the files that readers see and the sums in them; None and no sums where they are not of this delivery.
+
+    With `run_id` they must be of this run, too. Raises OSError, ValueError or duckdb.Error where they can't be read.
+    """
+    if not (output_path / MANIFEST).exists():
+        return None, {}
+    manifest = json.loads((output_path / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["delivered_at"] != time_text(delivery.delivered_at) or run_id not in (None, manifest["run_id"]):
+        return None, {}
+    files = tuple(
+        ExportedFile(file=name, rows=file["rows"], bytes=file["bytes"], sha256=file["sha256"])
+        for name, file in manifest["files"].items()
+    )
+    with duckdb.connect() as connection:
+        summary = duckdb_paths.read("parquet", output_path / "account_summary.parquet")
+        row = connection.execute(
+            f"select {_sum('original_balance_amount')}, {_sum('annual_interest_amount')} from {summary}"
+        ).fetchone()
+    return files, dict(zip(("exported", "exported_interest"), row or (), strict=True))
+
+
+def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None) -> Interest:
+    """Return the yearly interest before and after the delivery, by cause, in one pass.
+
+    What account_summary held before is not there any more. The history and the dated rates tell it: the versions valid
+    just before the delivery, by the rates of the `previous` one. An account that stays is calculated with the new
+    balance, then with the new loan flag, too; what account_summary then differs by is the rate's.
+    """
+    at = literal(delivery.delivered_at)
+    was_valid = f"dbt_valid_from < {at} and (dbt_valid_to is null or dbt_valid_to >= {at})"
+    tiers = _rates_of(warehouse, previous.delivered_at if previous else delivery.delivered_at)
+    row = rows(
+        warehouse,
+        f"""
+        with before_delivery as (
+
+            select account.account_id, account.balance_amount, customer.has_loan_flag
+            from (
+                select account_id, customer_id, balance_amount
+                from {warehouse.relation("snapshots", "snap_account")}
+                where account_type = 'savings' and {was_valid}
+            ) as account
+            inner join (
+                select customer_id, has_loan_flag
+                from {warehouse.relation("snapshots", "snap_customer")}
+                where {was_valid}
+            ) as customer on account.customer_id = customer.customer_id
+
+        ),
+
+        after_delivery as (
+
+            select
+                savings.account_id, savings.balance_amount, savings.has_loan_flag, summary.annual_interest_amount
+            from {warehouse.relation("intermediate", "int_savings_account_only")} as savings
+            inner join {warehouse.relation("marts", "account_summary")} as summary
+                on savings.account_id = summary.account_id
+
+        ),
+
+        steps as (
+
+            select
+                case
+                    when before_delivery.account_id is null then 'new'
+                    when after_delivery.account_id is null then 'closed'
+                    else 'stays'
+                end as what,
+                {_interest("before_delivery.balance_amount", "before_delivery.has_loan_flag", tiers)} as amount_before,
+                {_interest("after_delivery.balance_amount", "before_delivery.has_loan_flag", tiers)} as new_balance,
+                {_interest("after_delivery.balance_amount", "after_delivery.has_loan_flag", tiers)} as new_loan,
+                after_delivery.annual_interest_amount as amount_after
+            from before_delivery
+            full outer join after_delivery on before_delivery.account_id = after_delivery.account_id
+
+        )
+
+        select
+            {_sum("amount_before")} as before_sum,
+            {_sum("amount_after")} as after_sum,
+            {_sum("case when what = 'new' then amount_after end")} as new_sum,
+            {_sum("case when what = 'closed' then -amount_before end")} as closed_sum,
+            {_sum("case when what = 'stays' then new_balance - amount_before end")} as balance_sum,
+            {_sum("case when what = 'stays' then new_loan - new_balance end")} as loan_sum,
+            {_sum("case when what = 'stays' then amount_after - new_loan end")} as rate_sum,
+            count(case when what = 'new' and amount_after <> 0 then 1 end) as new_count,
+            count(case when what = 'closed' and amount_before <> 0 then 1 end) as closed_count,
+            count(case when what = 'stays' and new_balance <> amount_before then 1 end) as balance_count,
+            count(case when what = 'stays' and new_loan <> new_balance then 1 end) as loan_count,
+            count(case when what = 'stays' and amount_after <> new_loan then 1 end) as rate_count
+        from steps
+        """,
+    )[0]
+    columns = {"balance": "balance", "loan flag": "loan", "rate": "rate", "new": "new", "closed": "closed"}
+    return Interest(
+        before=row["before_sum"],
+        after=row["after_sum"],
+        causes=tuple(
+            InterestCause.model_validate(
+                {"cause": cause, "accounts": row[f"{column}_count"], "amount": row[f"{column}_sum"]}
+            )
+            for cause, column in columns.items()
+        ),
+    )
+
+
+def _rates_of(warehouse: Warehouse, time: datetime) -> list[dict[str, Any]]:
+    """Return the tiers that held at a time, from the highest to the lowest: as macros/rates_in_force.sql does."""
+    day = time.astimezone(UTC).date()
+    tiers = rows(warehouse, f"select * from {warehouse.relation('marts', 'interest_rate_tier')}")
+    reached = [tier for tier in tiers if tier["valid_from_date"] is None or tier["valid_from_date"] <= day]
+    newest = max((tier["valid_from_date"] for tier in reached if tier["valid_from_date"]), default=None)
+    in_force = [tier for tier in reached if tier["valid_from_date"] == newest]
+    return sorted(in_force, key=lambda tier: tier["from_balance_amount"], reverse=True)
+
+
+def _interest(balance: str, has_loan: str, tiers: Sequence[Mapping[str, Any]]) -> str:
+    """Return the interest on a balance as an expression: models/marts/account_summary.sql with the tiers written out.
+
+    NULL where the balance or the flag is. A rate has four places, so the product has six.
+    """
+    cases = [
+        f"when {balance} >= {tier['from_balance_amount']} then case when {has_loan} "
+        f"then {_rate(tier['base_rate_pct'] + tier['loan_bonus_pct'])} "
+        f"when not {has_loan} then {_rate(tier['base_rate_pct'])} end"
+        for tier in tiers
+    ]
+    rate = f"case {' '.join(cases)} end" if cases else _rate(Decimal())
+    return f"cast(round(cast({balance} as decimal(28, 2)) * {rate}, 2) as decimal(18, 2))"
+
+
+def _rate(rate: Decimal) -> str:
+    return f"cast({rate} as decimal(5, 4))"
+
+
+def _sum(expression: str) -> str:
+    return f"cast(coalesce(sum({expression}), 0) as decimal(38, 2))"
