@@ -21,6 +21,7 @@ from include.dbt import manifest, runner
 from include.dbt.cosmos import collect_run_results, detached_tests_of, node_name, prepare_task
 from include.layers import LAYERS
 from include.settings import load_settings
+from include.ui.links import QualityReportLink
 
 DOC = """
 ### What it does
@@ -144,6 +145,7 @@ with DAG(
         chain(written, *published, task(tasks.publish)())
 
     report = task(trigger_rule=TriggerRule.ALL_DONE)(tasks.quality_report)()
+    report.operator.operator_extra_links = (QualityReportLink(),)
 
     # weight_rule: else the runs that wait, many in a backfill, go before the tasks of the one that they wait for
     turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600, weight_rule="absolute")(
