@@ -15,25 +15,25 @@ from include.ui.guard import Guard
 from include.ui.pages import create_app
 
 
-def icon(colour: str) -> str:
-    """Return a check mark on a list, as the address of an image."""
+def icon(colour: str, paper: str) -> str:
+    """Return a check mark on a list, as the address of an image. It stands on light and on coloured ground."""
     drawing = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke-width="2" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="{paper}" stroke-width="2" '
         f'stroke="{colour}" stroke-linecap="round" stroke-linejoin="round">'
         '<path d="M9 4H6v17h12V4h-3M9 3h6v3H9zM9 14l2 2 4-5"/></svg>'
     )
     return f"data:image/svg+xml;base64,{b64encode(drawing.encode()).decode()}"
 
 
-def view(destination: str, url_route: str, path: str, **more: Any) -> dict[str, Any]:
+def view(name: str, destination: str, url_route: str, path: str, **more: Any) -> dict[str, Any]:
     """Return a place in the UI that shows a page in a frame; its path is relative, since the UI may not be at /."""
     return {
-        "name": "Quality",
+        "name": name,
         "destination": destination,
         "url_route": url_route,
         "href": f"{PAGES.removeprefix('/')}/{path}",
-        "icon": icon("#3f3f46"),
-        "icon_dark_mode": icon("#d4d4d8"),
+        "icon": icon("#3d5a80", paper="#fff"),
+        "icon_dark_mode": icon("#d4d4d8", paper="none"),
         **more,
     }
 
@@ -45,6 +45,6 @@ class QualityPlugin(AirflowPlugin):  # type: ignore[misc]
     fastapi_apps = [{"name": "quality", "app": create_app(), "url_prefix": PAGES}]  # noqa: RUF012
     fastapi_root_middlewares = [{"name": "guard", "middleware": Guard}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
-        view("nav", "quality", "", nav_top_level=True),
-        view("dag_run", "quality-report", "dags/{DAG_ID}/runs/{RUN_ID}"),
+        view("Quality", "nav", "quality", "", nav_top_level=True),
+        view("Quality report", "dag_run", "quality-report", "dags/{DAG_ID}/runs/{RUN_ID}"),
     ]

@@ -1,7 +1,7 @@
 """The quality reports and dbt's documentation in Airflow's UI: who gets in, and how people find them.
 
-One API server for all tests, with a login, its UI at a path as behind a proxy; and one run, of which only the report was
-written. A secret lies beside the reports.
+One API server for all tests, with a login, its UI at a path as behind a proxy; and one run, of which only the report
+was written. A secret lies beside the reports.
 """
 
 from __future__ import annotations
@@ -334,7 +334,7 @@ def enter(page: Page, user: str) -> None:
 def test_a_person_logs_in_and_opens_quality_from_the_toolbar(ui: Ui, page: Page) -> None:
     page.goto(ui.address)
     enter(page, "reader")
-    page.get_by_role("link", name="Quality").click()
+    page.get_by_role("link", name="Quality", exact=True).click()
     frame = page.frame_locator("iframe[title=Quality]")
 
     expect(frame.get_by_role("heading", name="all-reports")).to_be_visible()
@@ -353,9 +353,10 @@ def test_the_frame_executes_no_script(ui: Ui, page: Page) -> None:
 def test_a_person_opens_the_report_from_the_tab_of_the_run(ui: Ui, page: Page) -> None:
     page.goto(f"{ui.address}/dags/lc_pipeline/runs/{quote(RUN_ID, safe='')}")
     enter(page, "reader")
-    page.get_by_role("link", name="Quality").last.click()
+    page.get_by_role("link", name="Quality report").click()
+    frame = page.frame_locator("iframe[title='Quality report']")
 
-    expect(page.frame_locator("iframe[title=Quality]").get_by_role("heading", name="report-of-a-run")).to_be_visible()
+    expect(frame.get_by_role("heading", name="report-of-a-run")).to_be_visible()
 
 
 def test_a_person_follows_the_link_of_the_task_that_wrote_the_report(ui: Ui, page: Page) -> None:
@@ -374,7 +375,7 @@ def test_a_person_finds_the_documentation_of_dbt_under_browse(ui: Ui, page: Page
     href = page.get_by_role("menuitem", name="dbt docs").get_attribute("href")
     page.goto(f"{ui.address}{(href or '').removeprefix('/lending')}")
 
-    expect(page.get_by_text("lc_pipeline", exact=True).first).to_be_visible()
+    expect(page.get_by_text("lc_pipeline", exact=True).locator("visible=true").first).to_be_visible()
 
 
 def test_without_a_login_a_person_sees_the_login_page_alone(ui: Ui, page: Page) -> None:
