@@ -53,12 +53,12 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
     artifacts = artifacts_dir(settings, run_id)
     note = _ingestion_note(artifacts / "ingestion.json", run_id)
     run = Run(
-        **dict(note) | {"error": note.error or failure},
+        **{name: value for name, value in note if name != "warnings"} | {"error": note.error or failure},
         generated_at=datetime.now(UTC),
         database_type=settings.database_type,
     )
     models, tests = load_results(current_manifest(settings), artifacts)
-    read = _TableReader(settings, run, warehouse)
+    read = _TableReader(settings, run, warehouse, problems=note.warnings)
     found = Findings(
         schema_version=SCHEMA_VERSION,
         run=run,
@@ -114,9 +114,9 @@ def newest_report(folder: Path) -> Path | None:
 class _TableReader:
     """Reads what comes from the tables: None where it can't be read, and `problems` says why."""
 
-    def __init__(self, settings: Settings, run: Run, warehouse: Warehouse) -> None:
+    def __init__(self, settings: Settings, run: Run, warehouse: Warehouse, problems: Sequence[str] = ()) -> None:
         self.warehouse = warehouse
-        self.problems: list[str] = []
+        self.problems = list(problems)
         self._readable = True
         self._rows: dict[str, int | None] = {}
         self._delivery = self._find_delivery(settings, run)

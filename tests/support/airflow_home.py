@@ -22,10 +22,11 @@ from tests.support.settings import environment_of
 
 @dataclass(frozen=True)
 class DagRun:
-    """A run that has ended: whether it was green, and the state of each of its tasks."""
+    """A run that has ended: whether it was green, the state of each of its tasks, and what it said of each asset."""
 
     succeeded: bool
     states: dict[str, str]
+    events: dict[str, dict[str, Any]]
     log: str = field(repr=False)
 
 
@@ -64,7 +65,12 @@ class AirflowHome:
             "select task_id, state from task_instance "
             "where run_id = (select run_id from dag_run order by id desc limit 1)"
         )
-        return DagRun(ended.returncode == 0, dict(states), ended.stdout)
+        events = self.query(
+            "select asset.name, asset_event.extra from asset_event join asset on asset.id = asset_event.asset_id "
+            "where source_run_id = (select run_id from dag_run order by id desc limit 1)"
+        )
+        extras = {name: json.loads(extra) for name, extra in events}
+        return DagRun(ended.returncode == 0, dict(states), extras, ended.stdout)
 
     def query(self, sql: str) -> list[Any]:
         """Ask Airflow's own database."""
@@ -72,10 +78,14 @@ class AirflowHome:
             return database.execute(sql).fetchall()
 
     @contextmanager
-    def scheduler(self) -> Iterator[None]:
-        """Let Airflow run, as `make ui` does, for the length of the body; its logs are beside its database."""
-        with self._running(free_port(), "api-server", "dag-processor", "scheduler --skip-serve-logs"):
-            yield
+    def scheduler(self) -> Iterator[str]:
+        """Let Airflow run, as `make ui` does, for the length of the body; give the UI's address.
+
+        Its logs are beside its database.
+        """
+        port = free_port()
+        with self._running(port, "api-server", "dag-processor", "scheduler --skip-serve-logs"):
+            yield f"http://localhost:{port}"
 
     @contextmanager
     def ui(self, path: str = "") -> Iterator[str]:
