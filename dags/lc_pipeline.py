@@ -153,7 +153,7 @@ with DAG(
     with TaskGroup("assets"):
         for step in lineage(settings.database_type):
             announce = task(task_id=step.name, inlets=step.inlets, outlets=step.outlets)(tasks.announce_assets)
-            announce(report).as_teardown()
+            report >> announce().as_teardown()
 
     # weight_rule: else the runs that wait, many in a backfill, go before the tasks of the one that they wait for
     turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600, weight_rule="absolute")(

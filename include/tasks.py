@@ -220,7 +220,7 @@ def quality_report(*, dag_run: Any, ti: Any) -> str:
     return path.name
 
 
-def announce_assets(report_name: str | None, *, dag_run: Any, ti: Any, outlets: Any, outlet_events: Any) -> None:
+def announce_assets(*, dag_run: Any, ti: Any, outlets: Any, outlet_events: Any) -> None:
     """Give the task's outlets an event each, which says what the report says of them; skip where there is no news.
 
     That is after a run that is red, or has changed nothing: a task that succeeds has made events.
@@ -229,10 +229,10 @@ def announce_assets(report_name: str | None, *, dag_run: Any, ti: Any, outlets: 
     from include.quality.report import Report
 
     states = ti.get_task_states(ti.dag_id, task_ids=[LAST_TASK], run_ids=[dag_run.run_id])[dag_run.run_id]
-    if report_name is None or states[LAST_TASK] != "success":
+    if states[LAST_TASK] != "success":
         raise AirflowSkipException("the run is red: nothing is announced")
     settings = load_settings()
-    path = settings.data_quality_report_path / report_name
+    path = settings.data_quality_report_path / ti.xcom_pull(task_ids=LAST_TASK)
     report = Report.load(path)
     if not assets.is_news(report):
         raise AirflowSkipException("the run has changed nothing: nothing is announced")

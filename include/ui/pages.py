@@ -48,7 +48,7 @@ def create_app() -> FastAPI:
             return RedirectResponse(f"{request.scope['root_path']}/{name}", status_code=302)
         return _nothing(
             "No quality report yet",
-            f"The run {run_id} has none. Its last task, quality_report, writes it, also where another one has failed.",
+            f"The run {run_id} has none. Its task quality_report writes it, also where another task has failed.",
         )
 
     @app.get("/{name:path}")

@@ -292,7 +292,7 @@ def test_a_run_leads_to_its_page(ui: Ui) -> None:
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("dags/lc_pipeline/runs/other", "The run other has none. Its last task, quality_report, writes it"),
+        ("dags/lc_pipeline/runs/other", "The run other has none. Its task quality_report writes it"),
         ("dags/lc_pipeline/runs/%3Cscript%3E", "The run &lt;script&gt; has none."),
         (f"dags/another/runs/{RUN_ID}", "The DAG another has none: the reports are of the runs of lc_pipeline."),
         ("quality_report_of_yesterday.html", "There is no quality report of that name."),
