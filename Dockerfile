@@ -17,6 +17,7 @@ ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
     AIRFLOW__CORE__PARALLELISM=4 \
     AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME=0.2 \
     AIRFLOW__COSMOS__ENABLE_TELEMETRY=False \
+    AIRFLOW__COSMOS__DBT_DOCS_PROJECTS='{"lc_pipeline": {"dir": "/usr/local/airflow/dbt/target/docs", "index": "static_index.html", "name": "dbt docs"}}' \
     AIRFLOW__LOGGING__NAMESPACE_LEVELS="openlineage=ERROR" \
     DBT_SEND_ANONYMOUS_USAGE_STATS=False \
     DO_NOT_TRACK=1
@@ -25,9 +26,7 @@ ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
 ARG GIT_REVISION=""
 ENV GIT_REVISION=${GIT_REVISION}
 
-# dbt's manifest, from which the DAG is rendered, and its documentation as one page: dbt/target/static_index.html.
+# dbt's manifest, from which the DAG is rendered, and its documentation, which Airflow's UI shows.
 RUN mkdir -p logs secrets data/landing data/duckdb data/outputs data/quality_reports \
     && python -m include.dbt.manifest \
-    && dbt docs generate --quiet --static --empty-catalog --no-compile \
-        --project-dir dbt --profiles-dir dbt --log-path /tmp \
-    && rm /tmp/dbt.log
+    && python -m include.dbt.docs --no-catalog

@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8080
 ACTIVATE := . ./env.sh
 
-.PHONY: help setup run report demo ui warehouse test test-quick test-containers test-deep test-mutations lint format manifest \
+.PHONY: help setup run report demo ui dbt-docs warehouse test test-quick test-containers test-deep test-mutations lint format manifest \
 	lock upgrade benchmark check-databricks expected docs clean
 
 help: ## List these commands
@@ -23,6 +23,9 @@ demo: setup ## Play the three sample days, one after the other, in a scratch fol
 
 ui: setup ## Start Airflow with its UI (PORT=8080)
 	@$(ACTIVATE); PORT=$(PORT) scripts/ui.sh
+
+dbt-docs: setup ## Write dbt's documentation, which Airflow's UI shows, with what the warehouse says now
+	@$(ACTIVATE); python -m include.dbt.docs
 
 warehouse: setup ## Start a local SQL warehouse for DATABASE_TYPE=databricks (WAREHOUSE_PORT=8899)
 	@$(ACTIVATE); exec python -m local_warehouse --folder data/warehouse --port $(or $(WAREHOUSE_PORT),8899) --print-env

@@ -33,6 +33,9 @@ export AIRFLOW__COSMOS__CACHE_DIR="$AIRFLOW_HOME/cosmos"
 export DBT_SEND_ANONYMOUS_USAGE_STATS=False
 export DO_NOT_TRACK=1
 
+# dbt's documentation in Airflow's UI, under Browse: `make ui` and `make dbt-docs` write it.
+export AIRFLOW__COSMOS__DBT_DOCS_PROJECTS="{\"lc_pipeline\": {\"dir\": \"$PWD/dbt/target/docs\", \"index\": \"static_index.html\", \"name\": \"dbt docs\"}}"
+
 # macOS refuses to fork a process whose libraries have started threads; Airflow forks a process for each task.
 export OBJC_DISABLE_INITIALIZE_FORK_SAFETY=YES
 export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost"

@@ -17,16 +17,19 @@ from cosmos.constants import (
 )
 
 from include import tasks
+from include.assets import lineage
 from include.dbt import manifest, runner
 from include.dbt.cosmos import collect_run_results, detached_tests_of, node_name, prepare_task
 from include.layers import LAYERS
 from include.settings import load_settings
+from include.ui.links import QualityReportLink
 
 DOC = """
 ### What it does
 Takes the day's full extracts of customers and accounts, keeps their complete history and publishes the interest
 calculations: `wait_for_turn >> ingest >> source >> staging >> snapshots >> intermediate >> marts >> exports >>
-quality_report`.
+quality_report >> assets`. The last group tells Airflow's assets, from the extracts to the exports, what a green run has
+published; it can't fail a run.
 
 ### When it is red
 - **`ingest`**: the delivery was refused; nothing has changed. The last line of its log names the file or the row,
@@ -144,6 +147,13 @@ with DAG(
         chain(written, *published, task(tasks.publish)())
 
     report = task(trigger_rule=TriggerRule.ALL_DONE)(tasks.quality_report)()
+    report.operator.operator_extra_links = (QualityReportLink(),)
+
+    # Teardowns, so that nothing that becomes of an asset can fail a run.
+    with TaskGroup("assets"):
+        for step in lineage(settings.database_type):
+            announce = task(task_id=step.name, inlets=step.inlets, outlets=step.outlets)(tasks.announce_assets)
+            report >> announce().as_teardown()
 
     # weight_rule: else the runs that wait, many in a backfill, go before the tasks of the one that they wait for
     turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600, weight_rule="absolute")(

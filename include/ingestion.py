@@ -40,6 +40,8 @@ class Ingestion:
 
     outcome: Outcome
     delivery: Delivery
+    warnings: tuple[str, ...] = ()
+    """What a person should know of the files; they were taken nevertheless."""
 
 
 def unfinished_before(
@@ -87,10 +89,11 @@ def ingest(
                 )
             paths = find_extracts(settings.input_path, logical_date, dated_folder_only=dated_folder_only)
             seen = {name: _fingerprint(path) for name, path in paths.items()}
+            warnings = _old_files(paths, logical_date, settings.max_file_age_hours)
             digests = {name: _digest(path) for name, path in paths.items()}
             last = ledger.last
             if last and not discards and _is_same(last, logical_date, digests):
-                return Ingestion("resumed" if last.state == "landed" else "unchanged", last)
+                return Ingestion("resumed" if last.state == "landed" else "unchanged", last, warnings)
 
             max_drop_pct = 100.0 if accept_row_drop else settings.max_row_drop_pct
             extracts = [_Extract(settings, entity, paths, digests, ledger.last_processed) for entity in ENTITIES]
@@ -103,7 +106,7 @@ def ingest(
             if warehouse:
                 _prepare(warehouse, replaced=unfinished)
             ledger.append(delivery)
-            return Ingestion("landed", delivery)
+            return Ingestion("landed", delivery, warnings)
     except (BadExtract, Locked) as error:
         raise IngestionError(str(error)) from error
 
@@ -192,6 +195,23 @@ def _fingerprint(path: Path) -> tuple[int, int, int]:
     if not path.is_file():
         raise IngestionError(f"{path} is no file: expected the full extract")
     return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _old_files(paths: Mapping[str, Path], logical_date: datetime, max_age_hours: float | None) -> tuple[str, ...]:
+    """Return, and log, a warning for each file that was last changed more than so many hours before the run's time."""
+    if max_age_hours is None:
+        return ()
+    warnings = []
+    for path in paths.values():
+        changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        hours = (logical_date - changed) / timedelta(hours=1)
+        if hours > max_age_hours:
+            warnings.append(
+                f"{path.name} is {hours:.0f} hours old: it was last changed at {time_text(changed)}, and "
+                f"MAX_FILE_AGE_HOURS is {max_age_hours:g}. Has the sender delivered?"
+            )
+            log.warning("%s", warnings[-1])
+    return tuple(warnings)
 
 
 def _check_unchanged(paths: Mapping[str, Path], seen: Mapping[str, tuple[int, int, int]]) -> None:

@@ -98,6 +98,7 @@ def ingest_delivery(
     outcome: Outcome = "refused"
     delivered_at: datetime | None = None
     message: str | None = None
+    warnings: tuple[str, ...] = ()
     try:
         check_paths(settings)
         warehouse = open_warehouse(settings, run_id=run_id)
@@ -117,13 +118,14 @@ def ingest_delivery(
                 warehouse=warehouse,
             )
             outcome, delivered_at = ingestion.outcome, ingestion.delivery.delivered_at
+            warnings = ingestion.warnings
             warehouse.receive(settings.landing_path, ingestion.delivery)
         return ingestion
     except Exception as error:
         message = one_line(error)
         raise
     finally:
-        _note_ingestion(settings, run_id, outcome, message, logical_date, delivered_at, full_refresh)
+        _note_ingestion(settings, run_id, outcome, message, logical_date, delivered_at, full_refresh, warnings)
 
 
 def build(settings: Settings, *, run_id: str, full_refresh: bool = False, select: Sequence[str] = ()) -> None:
@@ -238,6 +240,7 @@ def _note_ingestion(
     logical_date: datetime,
     delivered_at: datetime | None,
     full_refresh: bool,
+    warnings: tuple[str, ...] = (),
 ) -> None:
     from include.quality.report import IngestionNote
 
@@ -248,6 +251,7 @@ def _note_ingestion(
         logical_date=logical_date,
         delivered_at=delivered_at,
         full_refresh=full_refresh,
+        warnings=warnings,
     )
     with replacing(_ingestion_note(settings, run_id)) as temporary:
         temporary.write_text(note.model_dump_json(indent=2) + "\n", encoding="utf-8")

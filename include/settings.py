@@ -117,6 +117,7 @@ class Settings:
     data_quality_report_path: Path
     max_row_drop_pct: float
     max_quarantine_pct: float
+    max_file_age_hours: float | None = None
     databricks: DatabricksSettings | None = None
 
     def connected(self) -> Settings:
@@ -176,6 +177,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         data_quality_report_path=reader.path("DATA_QUALITY_REPORT_PATH", "data/quality_reports"),
         max_row_drop_pct=reader.read("MAX_ROW_DROP_PCT", "50", _percentage, 0.0),
         max_quarantine_pct=reader.read("MAX_QUARANTINE_PCT", "50", _percentage, 0.0),
+        max_file_age_hours=reader.read("MAX_FILE_AGE_HOURS", "", _hours, None),
         databricks=_databricks(reader) if database_type == "databricks" else None,
     )
     if reader.errors:
@@ -313,6 +315,13 @@ def _percentage(value: str) -> float:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) or float(value) > 100:
         raise ValueError(f"must be a percentage from 0 to 100, but is {value!r}")
     return float(value)
+
+
+def _hours(value: str) -> float | None:
+    """Return a number of hours, or None for nothing."""
+    if value and not (re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) and float(value) > 0):
+        raise ValueError(f"must be a number of hours above 0, or nothing, but is {value!r}")
+    return float(value) if value else None
 
 
 def _host(value: str) -> str:

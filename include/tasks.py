@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, TypeVar
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetDagRun
 
@@ -202,15 +202,39 @@ def publish(*, dag_run: Any) -> None:
 
 
 @fail_fast
-def quality_report(*, dag_run: Any, ti: Any) -> None:
-    """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed."""
+def quality_report(*, dag_run: Any, ti: Any) -> str:
+    """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed.
+
+    Return the name of its file.
+    """
     from include import pipeline
 
     settings = load_settings()
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
     failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
-    pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
+    path = pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
     turns.release(settings.landing_path, dag_run.run_id)
     if failure:
         raise AirflowFailException(failure)
+    return path.name
+
+
+def announce_assets(*, dag_run: Any, ti: Any, outlets: Any, outlet_events: Any) -> None:
+    """Give the task's outlets an event each, which says what the report says of them; skip where there is no news.
+
+    That is after a run that is red, or has changed nothing: a task that succeeds has made events.
+    """
+    from include import assets
+    from include.quality.report import Report
+
+    states = ti.get_task_states(ti.dag_id, task_ids=[LAST_TASK], run_ids=[dag_run.run_id])[dag_run.run_id]
+    if states[LAST_TASK] != "success":
+        raise AirflowSkipException("the run is red: nothing is announced")
+    settings = load_settings()
+    path = settings.data_quality_report_path / ti.xcom_pull(task_ids=LAST_TASK)
+    report = Report.load(path)
+    if not assets.is_news(report):
+        raise AirflowSkipException("the run has changed nothing: nothing is announced")
+    for name, extra in assets.describe(settings, path, report, tuple(asset.name for asset in outlets)).items():
+        outlet_events[assets.Asset(name)].extra = extra

@@ -81,7 +81,7 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
     artifacts = artifacts_dir(settings, run_id)
     note = _ingestion_note(artifacts / "ingestion.json", run_id)
     run = Run(
-        **dict(note) | {"error": note.error or failure},
+        **{name: value for name, value in note if name != "warnings"} | {"error": note.error or failure},
         generated_at=datetime.now(UTC),
         database_type=settings.database_type,
         git_revision=git_revision(),
@@ -90,7 +90,7 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
     )
     dbt = load_results(current_manifest(settings), artifacts)
     earlier = _earlier_reports(settings.data_quality_report_path, run_id)
-    read = _TableReader(settings, run, warehouse, dbt.models)
+    read = _TableReader(settings, run, warehouse, dbt.models, problems=note.warnings)
     described = read.describe([report for _, report in earlier])
     tests = tuple(read.rows_found_by(test, dbt.kept_in.get(test.name)) for test in dbt.tests)
     found = Findings(
@@ -163,11 +163,13 @@ def newest_report(folder: Path) -> Path | None:
 class _TableReader:
     """Reads what comes from the tables: None where it can't be read, and `problems` says why."""
 
-    def __init__(self, settings: Settings, run: Run, warehouse: Warehouse, models: Sequence[BuiltNode]) -> None:
+    def __init__(
+        self, settings: Settings, run: Run, warehouse: Warehouse, models: Sequence[BuiltNode], problems: Sequence[str]
+    ) -> None:
         self.settings = settings
         self.warehouse = warehouse
         self.run = run
-        self.problems: list[str] = []
+        self.problems = list(problems)
         self._readable = True
         self._left_out: list[str] = []
         self._rows: dict[str, int | None] = {}

@@ -72,8 +72,8 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
 
 
-class IngestionNote(Section):
-    """What ingestion notes of a run for its report."""
+class RunOutcome(Section):
+    """A run and what became of its delivery."""
 
     run_id: str = Field(description="Airflow's run id, or that of include.deliver.")
     outcome: Outcome = Field(
@@ -96,7 +96,15 @@ class Versions(Section):
     duckdb: str | None = Field(description="duckdb, which also writes the exports on Databricks.")
 
 
-class Run(IngestionNote):
+class IngestionNote(RunOutcome):
+    """What ingestion notes of a run for its report."""
+
+    warnings: tuple[str, ...] = Field(
+        default=(), description="What it warned of, as a file that is old: problems of the report."
+    )
+
+
+class Run(RunOutcome):
     """A run and its delivery."""
 
     generated_at: Time = Field(description="When the report was made, by the clock.")
@@ -390,8 +398,8 @@ class Findings(Section):
     schema_version: SchemaVersion = Field(description="Version of this schema.")
     run: Run = Field(description="The run and its delivery.")
     problems: tuple[str, ...] = Field(
-        description="What this report could not tell, and why; and an unfinished delivery that was given up for this "
-        "one."
+        description="What this report could not tell, and why; an unfinished delivery that was given up for this one; "
+        "and files older than MAX_FILE_AGE_HOURS."
     )
     totals: Totals = Field(description="Counts by status.")
     task_groups: tuple[TaskGroupSeconds, ...] = Field(description="How long each task group worked, in order.")

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, TriggerRule
 from airflow.serialization.serialized_objects import DagSerialization
 
 from include import tasks
 from include.dbt import manifest
+from include.exports import FILES
 from include.layers import LAYERS
 from include.settings import PROJECT_ROOT
 from tests.support.settings import DATABRICKS
@@ -25,6 +26,7 @@ DAG_FILE = PROJECT_ROOT / "dags" / "lc_pipeline.py"
 START = ("wait_for_turn", "ingest")
 GROUPS = (*LAYERS, "exports")
 END = ("quality_report",)
+ASSETS = "assets"
 
 
 def parse() -> DagBag:
@@ -73,12 +75,12 @@ print([module for module in heavy if module in sys.modules])
 
 def test_there_is_a_task_group_for_each_layer_and_the_exports(dag: DAG) -> None:
     assert [name for name in dag.task_group_dict if name in GROUPS] == list(GROUPS)
-    assert {group_of(task.task_id) for task in dag.tasks} == {*GROUPS, ""}
+    assert {group_of(task.task_id) for task in dag.tasks} == {*GROUPS, ASSETS, ""}
     assert {task.task_id for task in dag.tasks if not group_of(task.task_id)} == {*START, *END}
 
 
 def test_each_layer_waits_for_the_one_before(dag: DAG) -> None:
-    chain = [*START, *GROUPS, *END]
+    chain = [*START, *GROUPS, *END, ASSETS]
 
     def place(task_id: str) -> int:
         return chain.index(group_of(task_id) or task_id)
@@ -132,11 +134,17 @@ def test_a_model_is_built_together_with_its_tests(dag: DAG) -> None:
 
 def test_nothing_ends_a_run_but_the_report_which_runs_whatever_happened(dag: DAG) -> None:
     """A leaf with all_done that succeeds would make a failed run green: tests/e2e shows that ours does not."""
-    leaves = [task for task in dag.tasks if not task.downstream_task_ids]
+    working = [task for task in dag.tasks if not task.is_teardown]
+    downstream_of_all = {name for task in working for name in task.downstream_task_ids}
+    leaves = [task for task in working if not task.downstream_task_ids & {task.task_id for task in working}]
 
     assert [(task.task_id, task.trigger_rule) for task in leaves] == [("quality_report", TriggerRule.ALL_DONE)]
-    others = {task.trigger_rule for task in dag.tasks if task.task_id != "quality_report"}
+    others = {task.trigger_rule for task in working if task.task_id != "quality_report"}
     assert others == {TriggerRule.ALL_SUCCESS}
+    teardowns = [task for task in dag.tasks if task.is_teardown]
+    assert {group_of(task.task_id) for task in teardowns} == {ASSETS}
+    assert {task.task_id for task in teardowns} <= downstream_of_all
+    assert not any(task.on_failure_fail_dagrun for task in teardowns)
 
 
 def test_every_task_has_an_owner_and_is_tried_again_with_back_off(dag: DAG) -> None:
@@ -211,6 +219,34 @@ def test_on_databricks_tables_are_published_once_all_exports_are_written(dag: DA
     if "databricks" in dag.tags:
         assert dag.get_task(tables).upstream_task_ids == {"exports.export_csv", "exports.export_parquet"}
         assert dag.get_task(tables).downstream_task_ids == {"exports.publish"}
+
+
+def test_the_lineage_leads_from_the_extracts_to_what_is_published(dag: DAG) -> None:
+    steps = {
+        task.label: ({asset.name for asset in task.inlets}, {asset.name for asset in task.outlets})
+        for task in dag.tasks
+        if task.inlets or task.outlets
+    }
+    extracts, snapshots = {"customers.csv", "accounts.csv"}, {"snap_customer", "snap_account"}
+    marts = {"account_summary", "customer_profile"}
+    published = {f"published.{mart}" for mart in marts} if "databricks" in dag.tags else set()
+
+    assert steps == {
+        "extracts": (set(), extracts),
+        "snapshots": (extracts, snapshots),
+        "marts": (snapshots, marts),
+        "exports": (marts, {*FILES, *published}),
+    }
+
+
+def test_an_asset_is_known_by_its_name_alone(dag: DAG) -> None:
+    """So that a DAG elsewhere can name it, and finds it on both engines."""
+    assets = [asset for task in dag.tasks for asset in (*task.inlets, *task.outlets)]
+
+    assert assets
+    assert {asset.name: (asset.uri, asset.group) for asset in assets} == {
+        asset.name: (Asset(asset.name).uri, Asset(asset.name).group) for asset in assets
+    }
 
 
 def test_no_secret_is_in_what_airflow_keeps_of_the_dag(dag: DAG) -> None:

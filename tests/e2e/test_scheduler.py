@@ -78,7 +78,8 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
 
         worked = airflow.query(
             "select run_id, min(start_date), max(end_date) from task_instance where task_id not in "
-            "('wait_for_turn', 'quality_report') group by run_id order by min(start_date)"
+            "('wait_for_turn', 'quality_report') and task_id not like 'assets.%' "
+            "group by run_id order by min(start_date)"
         )
 
     today = f"scheduled__{datetime.now(UTC):%Y-%m-%d}"

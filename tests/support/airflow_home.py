@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -15,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from include.settings import PROJECT_ROOT, Settings
-from tests.support.processes import free_port
+from tests.support.processes import free_port, wait_until
 from tests.support.settings import environment_of
 
 
 @dataclass(frozen=True)
 class DagRun:
-    """A run that has ended: whether it was green, and the state of each of its tasks."""
+    """A run that has ended: whether it was green, the state of each of its tasks, and what it said of each asset."""
 
     succeeded: bool
     states: dict[str, str]
+    events: dict[str, dict[str, Any]]
     log: str = field(repr=False)
 
 
@@ -63,7 +65,12 @@ class AirflowHome:
             "select task_id, state from task_instance "
             "where run_id = (select run_id from dag_run order by id desc limit 1)"
         )
-        return DagRun(ended.returncode == 0, dict(states), ended.stdout)
+        events = self.query(
+            "select asset.name, asset_event.extra from asset_event join asset on asset.id = asset_event.asset_id "
+            "where source_run_id = (select run_id from dag_run order by id desc limit 1)"
+        )
+        extras = {name: json.loads(extra) for name, extra in events}
+        return DagRun(ended.returncode == 0, dict(states), extras, ended.stdout)
 
     def query(self, sql: str) -> list[Any]:
         """Ask Airflow's own database."""
@@ -71,18 +78,36 @@ class AirflowHome:
             return database.execute(sql).fetchall()
 
     @contextmanager
-    def scheduler(self) -> Iterator[None]:
-        """Let Airflow run, as `make ui` does, for the length of the body; its logs are beside its database."""
+    def scheduler(self) -> Iterator[str]:
+        """Let Airflow run, as `make ui` does, for the length of the body; give the UI's address.
+
+        Its logs are beside its database.
+        """
         port = free_port()
+        with self._running(port, "api-server", "dag-processor", "scheduler --skip-serve-logs"):
+            yield f"http://localhost:{port}"
+
+    @contextmanager
+    def ui(self, path: str = "") -> Iterator[str]:
+        """Let the API server run, the UI at a path of it, for the length of the body; give the UI's address."""
+        port = free_port()
+        address = f"http://localhost:{port}{path}"
+        with self._running(port, "api-server", path=path):
+            wait_until(lambda: _answers(f"{address}/api/v2/version"), seconds=180)
+            yield address
+
+    @contextmanager
+    def _running(self, port: int, *commands: str, path: str = "") -> Iterator[None]:
         environment = {
             **self.environment,
+            "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(port),
-            "AIRFLOW__API__BASE_URL": f"http://localhost:{port}",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
+            "AIRFLOW__API__BASE_URL": f"http://localhost:{port}{path}",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}{path}/execution/",
         }
         components = []
         try:
-            for command in ("api-server", "dag-processor", "scheduler --skip-serve-logs"):
+            for command in commands:
                 name = command.split()[0]
                 with Path(self.environment["AIRFLOW_HOME"], f"{name}.log").open("w") as log:
                     components.append(
@@ -100,3 +125,11 @@ class AirflowHome:
             for component in components:
                 os.killpg(component.pid, signal.SIGKILL)
                 component.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

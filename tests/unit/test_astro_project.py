@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from importlib.metadata import version
 
 import pytest
@@ -49,11 +50,12 @@ def test_the_first_from_spells_out_the_runtime() -> None:
 
 def test_the_image_sets_what_env_sh_sets() -> None:
     dockerfile = (PROJECT_ROOT / "Dockerfile").read_text()
-    image = dict(re.findall(r'^(?:ENV|   ) ([A-Z_]+)="?([^"\s\\]+)"?', dockerfile, re.M))
+    assignments = re.findall(r"^(?:ENV|   ) ([A-Z_]+)=(.+?)(?: \\)?$", dockerfile, re.M)
+    image = {name: shlex.split(value)[0] for name, value in assignments}
     shell = (PROJECT_ROOT / "env.sh").read_text()
     local = {
-        name: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", value)
-        for name, value in re.findall(r'^export (\w+)="?([^"\n]+)"?', shell, re.M)
+        name: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", shlex.split(value)[0]).replace("$PWD", "/usr/local/airflow")
+        for name, value in re.findall(r"^export (\w+)=(.+)$", shell, re.M)
     }
     assert len(image) > 5
     assert image == {name: local.get(name) for name in image}

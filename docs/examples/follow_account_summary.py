@@ -1,0 +1,33 @@
+"""A DAG that waits for the mart account_summary, and goes on only if the quality report allows it.
+
+Copy it into your DAGs folder. The asset's name is all that it knows of the pipeline.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from airflow.sdk import DAG, Asset, task
+
+ACCOUNT_SUMMARY = Asset("account_summary")
+GOOD_ENOUGH = ("pass", "warn")
+
+log = logging.getLogger(__name__)
+
+with DAG("follow_account_summary", schedule=[ACCOUNT_SUMMARY], tags=["example"]):
+
+    @task.short_circuit
+    def verdict_allows(*, triggering_asset_events: Any) -> bool:
+        """Look at the newest of the events that have started this run: several deliveries may have come meanwhile."""
+        news = triggering_asset_events[ACCOUNT_SUMMARY][-1].extra
+        log.info("%s: %s (%s)", news["verdict"], news["why"], news["report"])
+        return news["verdict"] in GOOD_ENOUGH
+
+    @task
+    def use_it(*, triggering_asset_events: Any) -> None:
+        """Do your work here: read the mart, or its export, as of `delivered_at`."""
+        news = triggering_asset_events[ACCOUNT_SUMMARY][-1].extra
+        log.info("account_summary as of %s: %s rows", news["delivered_at"], news["rows"])
+
+    verdict_allows() >> use_it()

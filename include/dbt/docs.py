@@ -1,0 +1,74 @@
+"""dbt's documentation of the project as one page. `python -m include.dbt.docs` writes it; Airflow's UI shows it.
+
+dbt is imported when it is run. Where the warehouse has tables, the page has what the warehouse says of them (columns,
+types, sizes) and the compiled SQL; else, as when an image is built, only what the project says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from include.dbt import runner
+from include.dbt.manifest import current_manifest, load_manifest, target_dir
+from include.dbt.runner import DbtFailed
+from include.errors import PipelineError, one_line
+from include.files import replacing
+from include.settings import PROJECT_ROOT, Settings, load_settings
+from include.warehouse import WarehouseError, open_warehouse
+
+INDEX = "static_index.html"
+FILES = ("manifest.json", "catalog.json", INDEX)
+"""What Cosmos serves. The page holds the other two."""
+
+_WITHOUT_WAREHOUSE = ["--empty-catalog", "--no-compile"]
+
+
+def docs_dir() -> Path:
+    """Return the folder of the documentation, which env.sh and the Dockerfile name to Cosmos."""
+    return target_dir() / "docs"
+
+
+def write_docs(settings: Settings, *, catalog: bool) -> Path:
+    """Write the documentation, with or without what the warehouse says; return the page's path.
+
+    Readers see the old page or the new one. Raises DbtFailed, and the page is as it was.
+    """
+    command = ["docs", "generate", "--static", "--quiet", *([] if catalog else _WITHOUT_WAREHOUSE)]
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(current_manifest(settings), Path(folder, "manifest.json"))  # dbt writes it when it compiles
+        result = runner.invoke(settings.connected(), command, Path(folder), manifest=load_manifest(settings))
+        if not result.success:
+            raise DbtFailed(f"dbt {' '.join(command)} failed: {result.exception or 'see dbt/logs/dbt.log'}")
+        for name in FILES:
+            with replacing(docs_dir() / name) as temporary:
+                shutil.copyfile(Path(folder, name), temporary)
+    return docs_dir() / INDEX
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the documentation and print its path; return 0, or 1 with one line on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m include.dbt.docs", description=__doc__)
+    parser.add_argument("--no-catalog", action="store_true", help="do not ask the warehouse")
+    try:
+        without = "on request" if parser.parse_args(arguments).no_catalog else None
+        settings = load_settings()
+        try:
+            if without is None and not open_warehouse(settings).has_history():
+                without = "it has no tables yet"
+        except WarehouseError as error:
+            without = one_line(error)
+        path = write_docs(settings, catalog=without is None)
+        shown = path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path
+        print(f"dbt docs: {shown}" + (f" (without the warehouse's catalogue: {without})" if without else ""))
+    except (PipelineError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Which files the pages of the quality reports are: those of the folder, and no other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from include.files import run_key
+from include.ui.pages import page_of_run, read_page
+
+SCHEDULED = "scheduled__2026-01-05T02:00:00+00:00"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of reports, with a secret beside it and links to that in it."""
+    folder = tmp_path / "reports"
+    (folder / "artifacts").mkdir(parents=True)
+    (folder / "index.html").write_text("the index")
+    (folder / "report.json").write_text("secret")
+    (folder / "artifacts" / "page.html").write_text("secret")
+    (tmp_path / "secret.html").write_text("secret")
+    (folder / "link.html").symlink_to(tmp_path / "secret.html")
+    (folder / "loop.html").symlink_to("loop.html")
+    (folder / "folder.html").mkdir()
+    (folder / ".hidden.html").write_text("secret")
+    os.mkfifo(folder / "pipe.html")
+    return folder
+
+
+def test_a_page_is_read(folder: Path) -> None:
+    assert read_page(folder, "index.html") == b"the index"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../secret.html",
+        "..\\secret.html",
+        "/etc/passwd",
+        "artifacts/page.html",
+        "artifacts/../index.html",
+        "./index.html",
+        "index.html/",
+        "index.html\n",
+        "index.html\0",
+        "secret.html\0index.html",
+        "index.html%00",
+        "%2e%2e%2fsecret.html",
+        "ındex.html",
+        "INDEX.HTML",
+        ".hidden.html",
+        "report.json",
+        "link.html",
+        "loop.html",
+        "folder.html",
+        "pipe.html",
+        "missing.html",
+        f"{'x' * 5000}.html",
+    ],
+)
+def test_anything_else_is_no_page(folder: Path, name: str) -> None:
+    assert read_page(folder, name) is None
+
+
+def test_a_folder_that_is_not_there_has_no_pages(tmp_path: Path) -> None:
+    assert read_page(tmp_path / "none", "index.html") is None
+    assert page_of_run(tmp_path / "none", SCHEDULED) is None
+
+
+def add_page(folder: Path, run_id: str, time: str = "20260105T020000000000Z", modified: int = 0) -> str:
+    name = f"quality_report_{time}_{run_key(run_id)}.html"
+    (folder / name).write_text(run_id)
+    os.utime(folder / name, (modified, modified))
+    return name
+
+
+@pytest.mark.parametrize("run_id", [SCHEDULED, "now", "Now", "a_now", "x" * 250, "../../etc", "a.b*[c]", "größe"])
+def test_each_run_has_its_own_page(tmp_path: Path, run_id: str) -> None:
+    for other in ("now", "Now", "a_now", f"{SCHEDULED}1", "x" * 249):
+        add_page(tmp_path, other)
+    expected = add_page(tmp_path, run_id)
+
+    assert page_of_run(tmp_path, run_id) == expected
+
+
+@pytest.mark.parametrize("run_id", ["now", "", "20260105T020000000000Z_a_now", ".*", "a_now.html"])
+def test_a_run_without_a_report_gets_no_other_ones(tmp_path: Path, run_id: str) -> None:
+    add_page(tmp_path, "a_now")
+
+    assert page_of_run(tmp_path, run_id) is None
+
+
+def test_of_a_run_that_was_cleared_the_newest_page_counts(tmp_path: Path) -> None:
+    newest = add_page(tmp_path, "now", time="20260105T020000000000Z", modified=2)
+    add_page(tmp_path, "now", time="20260106T020000000000Z", modified=1)
+
+    assert page_of_run(tmp_path, "now") == newest
