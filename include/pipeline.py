@@ -18,7 +18,7 @@ from include.errors import PipelineError, one_line
 from include.exports import FORMATS, Format, publish_exports, write_exports
 from include.files import replacing
 from include.ingestion import Ingestion, IngestionError, ingest, unfinished_before
-from include.ledger import Ledger, time_text
+from include.ledger import FINISHED, Ledger, time_text
 from include.preflight import check_paths
 from include.quality import build as quality_report
 from include.settings import Settings
@@ -191,7 +191,7 @@ def _finish(settings: Settings) -> None:
     unfinished = Ledger.load(settings.landing_path).unfinished
     if unfinished is None:
         return
-    run_id = f"{unfinished.run_id}__finished"
+    run_id = f"{unfinished.run_id}{FINISHED}"
     failure: str | None = None
     _note_ingestion(
         settings, run_id, "resumed", None, unfinished.logical_date, unfinished.delivered_at, full_refresh=False

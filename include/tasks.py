@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetDagRun
 
-from include import turns
+from include import alerts, turns
 from include.errors import PipelineError, one_line
 from include.files import Locked
 from include.ledger import time_text
@@ -203,14 +203,18 @@ def publish(*, dag_run: Any) -> None:
 
 @fail_fast
 def quality_report(*, dag_run: Any, ti: Any) -> None:
-    """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed."""
+    """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed.
+
+    Between the two the message is sent that the report is worth, where alerts are set.
+    """
     from include import pipeline
 
     settings = load_settings()
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
     failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
-    pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
+    report = pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
     turns.release(settings.landing_path, dag_run.run_id)
+    alerts.tell(settings, report)
     if failure:
         raise AirflowFailException(failure)
