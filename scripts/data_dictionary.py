@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from include.dbt.descriptions import test_description
 from include.dbt.manifest import check_manifest
 from include.errors import PipelineError
 from include.files import replacing
@@ -41,7 +42,7 @@ def dictionary(manifest: Mapping[str, Any]) -> str:
     for layer in LAYERS:
         parts.append(f"## {layer.capitalize()}\n")
         parts += [_table(node, layer, tests) for node in _tables(nodes, layer)]
-        parts.append(_assertions(layer, tests))
+        parts.append(_assertions(layer, tests, manifest))
     return "\n".join(part for part in parts if part)
 
 
@@ -177,12 +178,12 @@ def _warns(test: Node) -> str:
     return " (warning)" if test["config"]["severity"].lower() == "warn" else ""
 
 
-def _assertions(layer: str, tests: list[Node]) -> str:
+def _assertions(layer: str, tests: list[Node], manifest: Mapping[str, Any]) -> str:
     """List the singular tests of a layer's folder with the comment that each opens with."""
     own = sorted(
         (test for test in tests if "test_metadata" not in test and layer in test["tags"]), key=lambda test: test["name"]
     )
-    rows = [f"| {test['name']}{_warns(test)} | {_in_cell(' '.join(_comment(test['raw_code'])))} |" for test in own]
+    rows = [f"| {test['name']}{_warns(test)} | {_in_cell(test_description(test, manifest) or '')} |" for test in own]
     return "\n".join(
         [
             f"**Assertions on {layer}** (`dbt/tests/{layer}`)\n",
@@ -192,17 +193,6 @@ def _assertions(layer: str, tests: list[Node]) -> str:
             "",
         ]
     )
-
-
-def _comment(sql: str) -> Iterator[str]:
-    """Give the lines of the first comment block, without their dashes."""
-    begun = False
-    for line in sql.splitlines():
-        if line.startswith("--"):
-            begun = True
-            yield line.removeprefix("--").strip()
-        elif begun:
-            return
 
 
 def _in_cell(text: str) -> str:

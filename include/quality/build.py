@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,35 +11,38 @@ from typing import TypeVar, get_args
 from pydantic import ValidationError
 
 from include.artifacts import artifacts_dir
-from include.dbt.manifest import current_manifest
+from include.dbt.manifest import current_manifest, sources_digest
 from include.errors import PipelineError
 from include.files import replacing, run_key
 from include.layers import LAYERS
 from include.ledger import FILE_NAMES, Delivery, Ledger, time_text
+from include.provenance import git_revision, package_version, python_version
 from include.quality import tables
 from include.quality.dbt_results import count_statuses, load_results
 from include.quality.report import (
     SCHEMA_VERSION,
+    TASK_GROUPS,
     TREND_RUNS,
     Comparison,
     DataTest,
     Findings,
     IngestionNote,
     LayerCounts,
-    NotAReport,
+    PastReport,
     Report,
     Run,
     Severity,
     SeverityCounts,
+    TaskGroupSeconds,
     Totals,
     TrendEntry,
     UnknownColumn,
     Verdict,
+    Versions,
 )
+from include.quality.verdict import PROBLEM_STATUSES, judge
 from include.settings import Settings
 from include.warehouse import Warehouse, WarehouseError
-
-PROBLEM_STATUSES = ("warn", "fail", "error")
 
 T = TypeVar("T")
 
@@ -56,13 +59,18 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
         **dict(note) | {"error": note.error or failure},
         generated_at=datetime.now(UTC),
         database_type=settings.database_type,
+        git_revision=git_revision(),
+        manifest_sha256=sources_digest(),
+        versions=_versions(settings),
     )
+    earlier = _earlier_reports(settings.data_quality_report_path, run_id)
     models, tests = load_results(current_manifest(settings), artifacts)
     read = _TableReader(settings, run, warehouse)
     found = Findings(
         schema_version=SCHEMA_VERSION,
         run=run,
         totals=Totals(tests=count_statuses(tests), models=count_statuses(models)),
+        task_groups=tuple(TaskGroupSeconds(group=group, seconds=None) for group in TASK_GROUPS),
         layers=tuple(
             LayerCounts(
                 layer=layer,
@@ -84,26 +92,39 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
         scd2=read.attempt(lambda _: tables.scd2_integrity(warehouse)),
         changes=read.attempt(lambda delivery: tables.changes(warehouse, delivery)),
         marts=read.attempt(lambda delivery: tables.mart_changes(warehouse, delivery)),
+        balances=None,
+        interest=None,
+        exports=None,
         tests=tuple(read.rows_found_by(test) for test in tests),
         problems=tuple(read.problems),  # last: what is read above adds to them
     )
-    verdict = _verdict(found)
-    earlier = _earlier_reports(settings.data_quality_report_path, run_id)
+    verdict, why = judge(found)
+    time = run.delivered_at or run.logical_date or run.generated_at
+    path = settings.data_quality_report_path / f"quality_report_{time:%Y%m%dT%H%M%S%fZ}_{run_key(run_id)}.json"
     report = Report(
         **dict(found),
         verdict=verdict,
-        against_previous=_against_previous(tests, earlier),
+        why=why,
+        against_previous=_against_previous(tests, [report for _, report in earlier]),
         trend=(
-            *(_trend_entry(other, other.verdict) for other in earlier[-(TREND_RUNS - 1) :]),
-            _trend_entry(found, verdict),
+            *(_past_entry(name, past) for name, past in earlier[-(TREND_RUNS - 1) :]),
+            _trend_entry(path.name, found, verdict, why),
         ),
     )
-
-    time = run.delivered_at or run.logical_date or run.generated_at
-    path = settings.data_quality_report_path / f"quality_report_{time:%Y%m%dT%H%M%S%fZ}_{run_key(run_id)}.json"
     with replacing(path) as temporary:
         temporary.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def _versions(settings: Settings) -> Versions:
+    return Versions(
+        python=python_version(),
+        airflow=package_version("apache-airflow-core"),
+        cosmos=package_version("astronomer-cosmos"),
+        dbt=package_version("dbt-core"),
+        adapter=package_version(f"dbt-{settings.database_type}"),
+        duckdb=package_version("duckdb"),
+    )
 
 
 def newest_report(folder: Path) -> Path | None:
@@ -186,29 +207,7 @@ def _unknown_columns(delivery: Delivery, ledger: Ledger) -> tuple[UnknownColumn,
     )
 
 
-def _verdict(found: Findings) -> Verdict:
-    """Return fail (refused, broken, incomplete or not reconciled), warn (something to tell the sender) or pass."""
-    counts = (found.totals.tests, found.totals.models)
-    to_be_processed = found.run.outcome in ("landed", "resumed")
-    if (
-        found.run.error
-        or any(count.fail or count.error or count.skipped for count in counts)
-        or (to_be_processed and any(count.not_run for count in counts))
-        or not all(file.balanced for file in found.reconciliation or ())
-    ):
-        return "fail"
-    something_to_tell = (
-        found.totals.tests.warn
-        or found.problems
-        or found.unknown_columns
-        or found.quarantine
-        or any(entity.count for entity in found.stale_keys or ())
-        or (found.orphan_accounts and found.orphan_accounts.count)
-    )
-    return "warn" if something_to_tell else "pass"
-
-
-def _against_previous(tests: Sequence[DataTest], earlier: Sequence[Report]) -> Comparison:
+def _against_previous(tests: Sequence[DataTest], earlier: Sequence[PastReport]) -> Comparison:
     """Compare with the last report whose tests ran; a test that did not run now is neither new nor fixed."""
     previous = next((report for report in reversed(earlier) if _has_results(report)), None)
     before = {test.name for test in previous.tests if test.status in PROBLEM_STATUSES} if previous else set()
@@ -222,33 +221,62 @@ def _against_previous(tests: Sequence[DataTest], earlier: Sequence[Report]) -> C
     )
 
 
-def _has_results(report: Report) -> bool:
+def _has_results(report: PastReport) -> bool:
     return any(test.status != "not_run" for test in report.tests)
 
 
-def _trend_entry(found: Findings, verdict: Verdict) -> TrendEntry:
+def _trend_entry(name: str, found: Findings, verdict: Verdict, why: str) -> TrendEntry:
     files, tests = found.reconciliation, found.totals.tests
     return TrendEntry(
+        report=name,
         run_id=found.run.run_id,
         delivered_at=found.run.delivered_at,
         generated_at=found.run.generated_at,
         outcome=found.run.outcome,
         verdict=verdict,
+        why=why,
+        seconds=_sum(group.seconds for group in found.task_groups),
         tests_failed=tests.fail + tests.error,
         tests_warned=tests.warn,
         records_read=sum(file.read for file in files) if files is not None else None,
         records_quarantined=sum(file.quarantined for file in files) if files is not None else None,
+        annual_interest_amount=found.interest.after if found.interest else None,
     )
 
 
-def _earlier_reports(folder: Path, run_id: str) -> list[Report]:
-    """Return the last reports of other runs, oldest first; files that hold no report of this version are left out."""
+def _past_entry(name: str, past: PastReport) -> TrendEntry:
+    files, statuses = past.reconciliation, [test.status for test in past.tests]
+    return TrendEntry(
+        report=name,
+        run_id=past.run.run_id,
+        delivered_at=past.run.delivered_at,
+        generated_at=past.run.generated_at,
+        outcome=past.run.outcome,
+        verdict=past.verdict,
+        why=past.why,
+        seconds=_sum(group.seconds for group in past.task_groups),
+        tests_failed=statuses.count("fail") + statuses.count("error"),
+        tests_warned=statuses.count("warn"),
+        records_read=sum(file.read for file in files) if files is not None else None,
+        records_quarantined=sum(file.quarantined for file in files) if files is not None else None,
+        annual_interest_amount=past.interest.after if past.interest else None,
+    )
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    known = [each for each in seconds if each is not None]
+    return round(sum(known), 3) if known else None
+
+
+def _earlier_reports(folder: Path, run_id: str) -> list[tuple[str, PastReport]]:
+    """Return names and content of the last reports of other runs, oldest first; what holds no report is left out."""
     reports = []
     for path in sorted(folder.glob("quality_report_*.json"), key=lambda path: path.stat().st_mtime_ns)[-TREND_RUNS:]:
-        with suppress(OSError, NotAReport):
-            reports.append(Report.load(path))
+        with suppress(OSError, ValidationError):
+            reports.append((path.name, PastReport.model_validate_json(path.read_bytes())))
     return sorted(
-        (report for report in reports if report.run.run_id != run_id), key=lambda report: report.run.generated_at
+        ((name, report) for name, report in reports if report.run.run_id != run_id),
+        key=lambda entry: entry[1].run.generated_at,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from include.dbt.descriptions import test_description
 from include.dbt.manifest import layer_of
 from include.layers import LAYERS, Layer
 from include.quality.report import BuiltNode, Counts, DataTest, Node, Status
@@ -80,6 +81,7 @@ def _data_test(
     parents = [parent for parent in node["depends_on"].get("nodes", []) if parent in manifest["nodes"]]
     return DataTest(
         **_what_became_of(node, layer, result),
+        description=test_description(node, manifest),
         models=tuple(sorted(manifest["nodes"][parent]["name"] for parent in parents)),
         column=node.get("column_name"),
         severity=node["config"]["severity"].lower(),
@@ -87,6 +89,7 @@ def _data_test(
         rows=None,
         failure_share=None,
         failing_rows=(),
+        kept_in=None,
         sql=result.get("compiled_code"),
         downstream=_downstream(parents, manifest),
     )

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.json_schema import GenerateJsonSchema
 
 from include.entities import ENTITIES
 from include.errors import PipelineError
 from include.files import replacing
 from include.ingestion import Outcome as IngestionOutcome
-from include.layers import Layer
+from include.layers import LAYERS, Layer
 from include.ledger import FILE_NAMES, time_text
 from include.settings import PROJECT_ROOT, DatabaseType
 
@@ -23,22 +32,34 @@ TREND_RUNS = 30
 LISTED = 20
 """How many stale keys or orphan accounts are listed by name; all are counted."""
 SAMPLE_ROWS = 5
-"""How many failing rows of a test are shown."""
+"""How many failing rows of a test, or quarantined records of a reason, are shown."""
 
-SchemaVersion = Literal["1.0", "1.1"]
-SCHEMA_VERSION: SchemaVersion = "1.1"
-"""1.1 added unknown_columns; reports of 1.0 are still read."""
+SchemaVersion = Literal["2.0"]
+SCHEMA_VERSION: SchemaVersion = "2.0"
+"""Of reports of earlier versions, trend and comparison still read what they need (PastReport)."""
 
 Status = Literal["pass", "warn", "fail", "error", "skipped", "not_run"]
 Severity = Literal["error", "warn"]
 Verdict = Literal["pass", "warn", "fail"]
 Outcome = Literal[IngestionOutcome, "refused"]
+TaskGroup = Literal["ingest", Layer, "exports", "quality_report"]
+TASK_GROUPS: tuple[TaskGroup, ...] = ("ingest", *LAYERS, "exports", "quality_report")
+Cause = Literal["balance", "loan flag", "rate", "new", "closed"]
 OrphanReason = Literal["customer unknown", "customer deleted", "customer only ever quarantined"]
 FileName = Annotated[str, Field(pattern=f"^({'|'.join(FILE_NAMES)})$")]
 EntityName = Annotated[str, Field(pattern=f"^({'|'.join(entity.name for entity in ENTITIES)})$")]
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
 Time = Annotated[AwareDatetime, PlainSerializer(time_text)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Row = dict[str, str | None]
+"""A row as text, by column. A column that is not known to be harmless is masked: `*** (12 characters)`."""
+Money = Annotated[
+    Decimal,
+    PlainSerializer(lambda amount: f"{amount:.2f}"),
+    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{2}$"}),
+]
+"""An amount of money, exact to the cent; in JSON it is text, since a number there is a binary fraction to many."""
 
 
 class NotAReport(PipelineError):
@@ -64,11 +85,40 @@ class IngestionNote(Section):
     full_refresh: bool = Field(description="Whether intermediate and marts were rebuilt.")
 
 
+class Versions(Section):
+    """Versions of what ran; null where it is not installed."""
+
+    python: str = Field(description="Python.")
+    airflow: str | None = Field(description="apache-airflow-core.")
+    cosmos: str | None = Field(description="astronomer-cosmos.")
+    dbt: str | None = Field(description="dbt-core.")
+    adapter: str | None = Field(description="dbt-duckdb or dbt-databricks, whichever the engine needs.")
+    duckdb: str | None = Field(description="duckdb, which also writes the exports on Databricks.")
+
+
 class Run(IngestionNote):
     """A run and its delivery."""
 
     generated_at: Time = Field(description="When the report was made, by the clock.")
     database_type: DatabaseType = Field(description="The engine.")
+    git_revision: str | None = Field(
+        description="Commit of the checkout, with -dirty where files differ from it, or the one that the image was "
+        "built from; null where there is neither."
+    )
+    manifest_sha256: Sha256 = Field(
+        description="SHA-256 over the files of the dbt project, and dbt's version, that the manifest was made from."
+    )
+    versions: Versions = Field(description="Versions of what ran.")
+
+
+class TaskGroupSeconds(Section):
+    """How long a task group worked."""
+
+    group: TaskGroup = Field(description="Its name in the DAG.")
+    seconds: Amount | None = Field(
+        description="Seconds in which at least one of its steps or dbt nodes was at work; of quality_report, until "
+        "the report was put together. Null where that was not noted: it did not run, or was killed."
+    )
 
 
 class Counts(Section):
@@ -123,14 +173,21 @@ class BuiltNode(Node):
 class DataTest(Node):
     """A data test."""
 
+    description: str | None = Field(
+        description="What a failure means and what to do; null where the test does not say."
+    )
     models: tuple[str, ...] = Field(description="What it tests.")
     column: str | None = Field(description="The column, where it tests one.")
     severity: Severity = Field(description="error stops what is downstream, warn is reported.")
     failures: Count | None = Field(description="Rows that it found.")
     rows: Count | None = Field(description="Rows of the tested model, if it is one and the test found any.")
     failure_share: Amount | None = Field(description="failures / rows.")
-    failing_rows: tuple[dict[str, str | None], ...] = Field(
-        description=f"At most {SAMPLE_ROWS} of the rows found, as text, names masked."
+    failing_rows: tuple[Row, ...] = Field(
+        description=f"At most {SAMPLE_ROWS} of the rows found, as text; columns not known to be harmless are masked."
+    )
+    kept_in: str | None = Field(
+        description="The table in which the warehouse keeps all rows that it found, unmasked, until it runs again; "
+        "null where it keeps none."
     )
     sql: str | None = Field(description="The test's compiled SQL.")
     downstream: tuple[str, ...] = Field(description="Models and snapshots built from what it tests.")
@@ -140,6 +197,8 @@ class Reconciliation(Section):
     """What became of a file's records."""
 
     file: FileName = Field(description="Its name.")
+    sha256: Sha256 = Field(description="SHA-256 of the file as received.")
+    bytes: Count = Field(description="Its size.")
     read: Count = Field(description="Records read, malformed ones included.")
     staged: Count = Field(description="Records staged.")
     duplicates: Count = Field(description="Records identical to a staged one after cleaning.")
@@ -161,6 +220,14 @@ class QuarantineReason(Section):
     file: FileName = Field(description="The file.")
     reason: str = Field(description="The reason.")
     records: Count = Field(description="Records that have it.")
+    records_before: Count | None = Field(
+        description="Records that had it in the last report with a quarantine section, of another delivery; null "
+        "where there is none."
+    )
+    samples: tuple[Row, ...] = Field(
+        description=f"At most {SAMPLE_ROWS} of them, as received, by their place in the file; names are masked, and "
+        "every field of a malformed record."
+    )
 
 
 class StaleKey(Section):
@@ -213,6 +280,73 @@ class KeyChanges(Section):
     returned: Count = Field(description="Keys that came back after they had left.")
 
 
+class Balances(Section):
+    """The balances of accounts.csv on their way from the file to the exports.
+
+    received = staged + duplicates + quarantined; staged + stale = current; current = orphaned + checking + savings;
+    savings = summarized = profiled = exported; summarized + interest = with_interest; interest = profiled_interest =
+    exported_interest. An amount is null where its table was not built for this delivery, or can't be read; an equation
+    with one is not checked.
+    """
+
+    received: Money | None = Field(description="Of all records whose balance can be read.")
+    staged: Money | None = Field(description="Of staged records.")
+    duplicates: Money | None = Field(description="Of records identical to a staged one: the money is there once.")
+    quarantined: Money | None = Field(description="Of quarantined records whose balance can be read.")
+    unreadable_records: Count | None = Field(
+        description="Quarantined records in no sum: malformed, or with a balance that is missing or no valid amount."
+    )
+    stale: Money | None = Field(description="Of stale accounts: their last valid version goes on.")
+    current: Money | None = Field(description="Of all accounts that are current in the history.")
+    orphaned: Money | None = Field(description="Of current accounts without a current customer; they bear no interest.")
+    checking: Money | None = Field(description="Of accounts with a customer that are no savings accounts.")
+    savings: Money | None = Field(description="Of savings accounts with a customer.")
+    summarized: Money | None = Field(description="original_balance_amount of account_summary.")
+    interest: Money | None = Field(description="annual_interest_amount of account_summary.")
+    with_interest: Money | None = Field(description="new_balance_amount of account_summary.")
+    profiled: Money | None = Field(description="total_balance_amount of customer_profile.")
+    profiled_interest: Money | None = Field(description="total_annual_interest_amount of customer_profile.")
+    exported: Money | None = Field(description="original_balance_amount of the exported account_summary.")
+    exported_interest: Money | None = Field(description="annual_interest_amount of the exported account_summary.")
+    mismatches: tuple[str, ...] = Field(
+        description="The equations that do not hold, with their amounts; if there are any the verdict is fail."
+    )
+
+
+class InterestCause(Section):
+    """Why the yearly interest of accounts changed."""
+
+    cause: Cause = Field(
+        description="balance, loan flag (the customer's, or another customer), rate (other tiers hold); new: bears "
+        "interest and did not, since the account is new, back, became savings or got its customer; closed: the reverse."
+    )
+    accounts: Count = Field(description="Accounts whose interest it changed; one can have several causes.")
+    amount: Money = Field(description="By how much, in sum.")
+
+
+class Interest(Section):
+    """The yearly interest before the delivery and after it: before + the amounts of all causes = after.
+
+    An account with several causes counts the balance first, then the loan flag, then the rate.
+    """
+
+    before: Money = Field(
+        description="Of all accounts as the history shows them before the delivery, by the rates of the delivery "
+        "before it; 0 of the first one."
+    )
+    after: Money = Field(description="Of account_summary.")
+    causes: tuple[InterestCause, ...] = Field(description="Every cause, also without accounts.")
+
+
+class ExportedFile(Section):
+    """An exported file."""
+
+    file: str = Field(description="Its name in OUTPUT_PATH.")
+    rows: Count = Field(description="Its rows.")
+    bytes: Count = Field(description="Its size.")
+    sha256: Sha256 = Field(description="SHA-256 of its content.")
+
+
 class MartChanges(Section):
     """What the delivery made of a mart."""
 
@@ -234,14 +368,20 @@ class TrendEntry(Section):
     """A run among the last ones."""
 
     run_id: str = Field(description="Its id.")
+    report: str = Field(description="Name of its report's file, in the same folder.")
     delivered_at: Time | None = Field(description="Its delivery's time.")
     generated_at: Time = Field(description="When its report was made.")
     outcome: Outcome = Field(description="What became of its delivery.")
     verdict: Verdict = Field(description="Its verdict.")
+    why: str | None = Field(description="Why it has it; null of a report before version 2.0.")
+    seconds: Amount | None = Field(description="Seconds of all its task groups; null of a report before version 2.0.")
     tests_failed: Count = Field(description="Tests with status fail or error.")
     tests_warned: Count = Field(description="Tests with status warn.")
     records_read: Count | None = Field(description="Records read.")
     records_quarantined: Count | None = Field(description="Records quarantined.")
+    annual_interest_amount: Money | None = Field(
+        description="The yearly interest after it; null where it was not told, or of a report before version 2.0."
+    )
 
 
 class Findings(Section):
@@ -254,6 +394,7 @@ class Findings(Section):
         "one."
     )
     totals: Totals = Field(description="Counts by status.")
+    task_groups: tuple[TaskGroupSeconds, ...] = Field(description="How long each task group worked, in order.")
     layers: tuple[LayerCounts, ...] = Field(
         description="Counts per layer, in order; a test belongs to the last layer that it reads."
     )
@@ -263,9 +404,7 @@ class Findings(Section):
     reconciliation: tuple[Reconciliation, ...] | None = Field(
         description="Per file: read = staged + duplicates + quarantined."
     )
-    unknown_columns: tuple[UnknownColumn, ...] | None = Field(
-        default=None, description="Columns that the pipeline does not know."
-    )
+    unknown_columns: tuple[UnknownColumn, ...] | None = Field(description="Columns that the pipeline does not know.")
     quarantine: tuple[QuarantineReason, ...] | None = Field(
         description="Records quarantined per file and reason; a record can have several reasons."
     )
@@ -279,18 +418,25 @@ class Findings(Section):
         "which made it (its record had first arrived in a conflict) is not counted."
     )
     marts: tuple[MartChanges, ...] | None = Field(description="What the delivery made of each mart.")
+    balances: Balances | None = Field(description="The balances of accounts.csv on their way from file to exports.")
+    interest: Interest | None = Field(description="The yearly interest before the delivery and after it, by cause.")
+    exports: tuple[ExportedFile, ...] | None = Field(
+        description="The exported files; null where those that readers see are of another delivery."
+    )
 
 
 class Report(Findings, title="Data-quality report of one run of lc_pipeline"):
     """All times are UTC, ISO 8601 with microseconds.
 
-    A section that reads tables is null where they could not be read; `problems` then says why.
+    A section that reads tables is null where they could not be read, or were not built for this delivery; `problems`
+    then says why.
     """
 
     verdict: Verdict = Field(
         description="fail: refused, broken, not complete or not reconciled; warn: something to tell the sender; else "
         "pass."
     )
+    why: str = Field(description="Why, in one sentence.")
     against_previous: Comparison = Field(
         description="Tests that found something, compared with the last run whose tests ran."
     )
@@ -307,6 +453,68 @@ class Report(Findings, title="Data-quality report of one run of lc_pipeline"):
             fault = error.errors()[0]
             where = "".join(f"{part}: " for part in fault["loc"])
             raise NotAReport(f"{path} holds no report of version {SCHEMA_VERSION}: {where}{fault['msg']}") from error
+
+
+class _Past(BaseModel):
+    """A part of a report of any version since 1.0: what is not named here is passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class PastRun(_Past):
+    """See Run."""
+
+    run_id: str
+    outcome: Outcome
+    delivered_at: AwareDatetime | None
+    generated_at: AwareDatetime
+
+
+class PastTest(_Past):
+    """See DataTest."""
+
+    name: str
+    status: Status
+
+
+class PastFile(_Past):
+    """See Reconciliation."""
+
+    read: Count
+    quarantined: Count
+
+
+class PastReason(_Past):
+    """See QuarantineReason."""
+
+    file: FileName
+    reason: str
+    records: Count
+
+
+class PastTaskGroup(_Past):
+    """See TaskGroupSeconds."""
+
+    seconds: Amount | None
+
+
+class PastInterest(_Past):
+    """See Interest."""
+
+    after: Decimal
+
+
+class PastReport(_Past):
+    """What trend and comparison need of an earlier report, of any version."""
+
+    run: PastRun
+    verdict: Verdict
+    why: str | None = None
+    tests: tuple[PastTest, ...]
+    reconciliation: tuple[PastFile, ...] | None
+    quarantine: tuple[PastReason, ...] | None
+    task_groups: tuple[PastTaskGroup, ...] = ()
+    interest: PastInterest | None = None
 
 
 class _WithoutFieldTitles(GenerateJsonSchema):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from include.errors import PipelineError, one_line
 from include.ledger import time_text
-from include.quality.build import PROBLEM_STATUSES, newest_report
+from include.quality.build import newest_report
 from include.quality.report import KeyChanges, Report
+from include.quality.verdict import PROBLEM_STATUSES
 from include.settings import load_settings
 
 

@@ -37,16 +37,18 @@ def reconciliation(warehouse: Warehouse, delivery: Delivery) -> tuple[Reconcilia
                 f"select record_status, count(*) as records from {_checked(warehouse, entity)} group by record_status",
             )
         }
-        read = delivery.file(entity.file).rows
+        received = delivery.file(entity.file)
         staged, duplicates, quarantined = (counts.get(name, 0) for name in ("staged", "duplicate", "quarantined"))
         found.append(
             Reconciliation(
                 file=entity.file,
-                read=read,
+                sha256=received.sha256,
+                bytes=received.bytes,
+                read=received.rows,
                 staged=staged,
                 duplicates=duplicates,
                 quarantined=quarantined,
-                balanced=read == staged + duplicates + quarantined,
+                balanced=received.rows == staged + duplicates + quarantined,
             )
         )
     return tuple(found)
@@ -65,7 +67,10 @@ def quarantine_reasons(warehouse: Warehouse) -> tuple[QuarantineReason, ...]:
             for reason in row["failure_reasons"].split("; "):
                 found[entity.file, reason] = found.get((entity.file, reason), 0) + row["records"]
     ordered = sorted(found.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
-    return tuple(QuarantineReason(file=file, reason=reason, records=records) for (file, reason), records in ordered)
+    return tuple(
+        QuarantineReason(file=file, reason=reason, records=records, records_before=None, samples=())
+        for (file, reason), records in ordered
+    )
 
 
 def stale_keys(warehouse: Warehouse) -> tuple[StaleKeys, ...]:
