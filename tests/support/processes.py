@@ -32,6 +32,12 @@ def free_port() -> int:
         return port
 
 
+def is_listening(port: int) -> bool:
+    """Return whether a server on this machine takes connections at a port."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until(happened: Callable[[], object], *, seconds: int) -> None:
     """Look every second whether something has happened; raise TimeoutError if it has not within `seconds`."""
     end = time.monotonic() + seconds
