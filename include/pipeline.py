@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from include.artifacts import artifacts_dir
 from include.dbt.manifest import current_manifest, load_manifest
-from include.dbt.runner import run_dbt
+from include.dbt.runner import NodeProgress, run_dbt
 from include.errors import PipelineError, one_line
 from include.exports import FORMATS, Format, publish_exports, write_exports
 from include.files import replacing
 from include.ingestion import Ingestion, IngestionError, ingest, unfinished_before
 from include.ledger import FINISHED, Ledger, time_text
 from include.preflight import check_paths
+from include.progress import step
 from include.quality import build as quality_report
 from include.settings import Settings
 from include.turns import alone
@@ -54,7 +55,8 @@ def deliver(
     raises where another run is at work.
     """
     check_paths(settings, "DATA_QUALITY_REPORT_PATH", "LANDING_PATH")
-    current_manifest(settings)
+    with step("parse dbt project"):
+        current_manifest(settings)
     failure: str | None = None
     with alone(settings.landing_path, f"running a delivery (run {run_id})"):
         try:
@@ -133,7 +135,10 @@ def build(settings: Settings, *, run_id: str, full_refresh: bool = False, select
         *(["--full-refresh"] if full_refresh else []),
         *(["--select", *select] if select else []),
     ]
-    result = run_dbt(settings, args, manifest=load_manifest(settings), run_id=run_id)
+    with step("dbt build") as update:
+        result = run_dbt(
+            settings, args, manifest=load_manifest(settings), run_id=run_id, on_event=NodeProgress(update).on_event
+        )
     if not result.success:
         failed = [_explain(node) for node in result.result if node.status in ("error", "fail")]
         raise DeliveryFailed("dbt failed: " + "; ".join(failed))
@@ -141,12 +146,14 @@ def build(settings: Settings, *, run_id: str, full_refresh: bool = False, select
 
 def export(settings: Settings, format_: Format, *, run_id: str) -> None:
     """Write both marts in one format, not yet visible to readers."""
-    write_exports(open_warehouse(settings, run_id=run_id), settings.output_path, format_, run_id=run_id)
+    with step(f"export {format_}"):
+        write_exports(open_warehouse(settings, run_id=run_id), settings.output_path, format_, run_id=run_id)
 
 
 def publish_tables(settings: Settings, *, run_id: str) -> None:
     """Replace the tables that consumers of the warehouse read."""
-    open_warehouse(settings, run_id=run_id).publish_tables()
+    with step("publish tables"):
+        open_warehouse(settings, run_id=run_id).publish_tables()
 
 
 def publish(settings: Settings, *, run_id: str) -> None:
@@ -161,10 +168,11 @@ def publish(settings: Settings, *, run_id: str) -> None:
             f"the delivery of {time_text(delivered_at)} was overtaken: a later run has finished it and landed "
             "another one"
         )
-    publish_exports(settings.output_path, run_id=run_id, delivered_at=delivered_at)
-    if ledger.unfinished:
-        ledger.mark_processed()
-    open_warehouse(settings, run_id=run_id).discard_checkpoint()
+    with step("publish"):
+        publish_exports(settings.output_path, run_id=run_id, delivered_at=delivered_at)
+        if ledger.unfinished:
+            ledger.mark_processed()
+        open_warehouse(settings, run_id=run_id).discard_checkpoint()
 
 
 def write_report(settings: Settings, *, run_id: str, failure: str | None = None) -> Path:
@@ -173,9 +181,10 @@ def write_report(settings: Settings, *, run_id: str, failure: str | None = None)
     Raises UnusablePath where DATA_QUALITY_REPORT_PATH can't be written to.
     """
     check_paths(settings, "DATA_QUALITY_REPORT_PATH")
-    return quality_report.write_report(
-        settings, run_id=run_id, warehouse=open_warehouse(settings, run_id=run_id), failure=failure
-    )
+    with step("quality report"):
+        return quality_report.write_report(
+            settings, run_id=run_id, warehouse=open_warehouse(settings, run_id=run_id), failure=failure
+        )
 
 
 def _process(settings: Settings, *, run_id: str, full_refresh: bool = False) -> None:
