@@ -139,9 +139,9 @@ def build(settings: Settings, *, run_id: str, full_refresh: bool = False, select
         result = run_dbt(
             settings, args, manifest=load_manifest(settings), run_id=run_id, on_event=NodeProgress(update).on_event
         )
-    if not result.success:
-        failed = [_explain(node) for node in result.result if node.status in ("error", "fail")]
-        raise DeliveryFailed("dbt failed: " + "; ".join(failed))
+        if not result.success:
+            failed = [_explain(node) for node in result.result if node.status in ("error", "fail")]
+            raise DeliveryFailed("dbt failed: " + "; ".join(failed))
 
 
 def export(settings: Settings, format_: Format, *, run_id: str) -> None:
