@@ -126,7 +126,7 @@ def _bars(stream: TextIO) -> Iterator[Display]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
         console=Console(file=stream),
-        refresh_per_second=4,
+        refresh_per_second=2,  # 1 % of a core
         redirect_stdout=False,  # what a command prints there is its result
         redirect_stderr=stream is sys.stderr,  # what is logged meanwhile stands above the bars
     )
