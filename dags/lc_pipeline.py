@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain, task
@@ -16,7 +16,7 @@ from cosmos.constants import (
     TestIndirectSelection,
 )
 
-from include import tasks
+from include import alerts, tasks
 from include.assets import lineage
 from include.dbt import manifest, runner
 from include.dbt.cosmos import collect_run_results, detached_tests_of, node_name, prepare_task
@@ -47,6 +47,8 @@ published; it can't fail a run.
 A run that is triggered again for a delivery that is already processed changes nothing. The quality report of every run,
 red ones included, is in `data/quality_reports`.
 """
+
+SCHEDULED_AT = time(2)  # UTC
 
 settings = load_settings()
 
@@ -92,10 +94,12 @@ with DAG(
     description="Daily extracts of customers and accounts to history, interest calculations and exports",
     doc_md=DOC,
     # In UTC, whatever core.default_timezone is. No start_date: with one, unpausing delivers for the 02:00 that is past.
-    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
+    schedule=CronTriggerTimetable(f"{SCHEDULED_AT:%M %H} * * *", timezone="UTC"),
     catchup=False,
     max_active_runs=16,  # wait_for_turn lets one work at a time; with 1, a waiting run would keep an earlier one queued
     max_active_tasks=settings.databricks.threads if settings.databricks else 1,  # one may hold the DuckDB file
+    on_failure_callback=alerts.run_failed if settings.alerts.on else None,  # if quality_report could not tell
+    deadline=alerts.deadline(settings, SCHEDULED_AT),
     tags=["lending", "dbt", settings.database_type],
     default_args={
         "owner": "lending-data",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -40,13 +40,15 @@ class Record(NamedTuple):
     reason: str | None
 
 
-def read_csv(path: Path, columns: Sequence[Column]) -> pa.Table:
+def read_csv(
+    path: Path, columns: Sequence[Column], on_read: Callable[[int, int], None] = lambda end, rows: None
+) -> pa.Table:
     """Read an extract (design, section 4) into a table of strings, exactly as received.
 
     Its columns: those of `columns` that the file has, in that order; the file's other ones, as `received__<header>`;
     `source_row_number` (int64, from 1), `raw_record` (NULL where it equals the fields joined by commas) and
     `malformed_reason` (NULL for a well-formed record). Fields are NULL only where a malformed record lacks them.
-    Raises BadExtract.
+    `on_read` is called after each block with the bytes and the records read so far. Raises BadExtract.
     """
     content = _content(path)
     start = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
@@ -55,7 +57,7 @@ def read_csv(path: Path, columns: Sequence[Column]) -> pa.Table:
         raise BadExtract(f"{path} is empty: expected the header {_names(columns)} and records")
     header = _Tokenizer(content).record(start)
     names = _landed_names(path, header, columns)
-    table = _Reader(content, len(names)).read(header.end)
+    table = _Reader(content, len(names)).read(header.end, on_read)
     if table.num_rows == 0:
         raise BadExtract(f"{path} has a header and no records: expected the full extract")
     _check_unnamed(path, names, table)
@@ -317,11 +319,12 @@ class _Reader:
     def _no_rows(self) -> _Rows:
         return _Rows([[] for _ in range(self.width)])
 
-    def read(self, start: int) -> pa.Table:
+    def read(self, start: int, on_read: Callable[[int, int], None]) -> pa.Table:
         at = start
         while at < len(self.content):
             end = self._block_end(at)
             at = self._read_block(at, end) if end > at else self._read_strictly(at)
+            on_read(at, self.rows)
         self._flush()
         return pa.Table.from_batches(self.parts, self.schema)
 

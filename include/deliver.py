@@ -8,24 +8,26 @@ from datetime import UTC, datetime
 
 from include.errors import PipelineError, one_line
 from include.pipeline import deliver
+from include.progress import shown
 from include.quality.summary import summary
 from include.settings import load_settings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return 0, or 1 with one line on stderr that says what is wrong."""
+    """Return 0, or 1 with a last line on stderr that says what is wrong; how far it is stands there before."""
     options = _parser().parse_args(arguments)
     now = datetime.now(UTC)
     try:
         settings = load_settings()
-        report = deliver(
-            settings,
-            logical_date=options.logical_date or now,
-            run_id=f"deliver__{now:%Y-%m-%dT%H:%M:%S.%f}",
-            full_refresh=options.full_refresh,
-            accept_row_drop=options.accept_row_drop,
-            discard_unfinished=options.discard_unfinished,
-        )
+        with shown():
+            report = deliver(
+                settings,
+                logical_date=options.logical_date or now,
+                run_id=f"deliver__{now:%Y-%m-%dT%H:%M:%S.%f}",
+                full_refresh=options.full_refresh,
+                accept_row_drop=options.accept_row_drop,
+                discard_unfinished=options.discard_unfinished,
+            )
     except (PipelineError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1

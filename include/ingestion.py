@@ -19,6 +19,7 @@ from include.files import Locked, lock, replacing, sha256
 from include.keys import compare_keys
 from include.landing import Column, declared_columns, declared_values, undeclared_headers
 from include.ledger import Delivery, FileRecord, Ledger, time_text
+from include.progress import Update, step
 from include.settings import Settings
 from include.warehouse import Warehouse
 
@@ -75,7 +76,10 @@ def ingest(
     files are landed and the ledger is about to be written. Raises IngestionError.
     """
     try:
-        with lock(settings.landing_path / ".ingest.lock", f"ingesting a delivery (run {run_id})"):
+        with (
+            lock(settings.landing_path / ".ingest.lock", f"ingesting a delivery (run {run_id})"),
+            step("ingest") as update,
+        ):
             ledger = Ledger.load(settings.landing_path)
             logical_date = logical_date.astimezone(UTC)
             _check_date(ledger, logical_date)
@@ -93,19 +97,24 @@ def ingest(
             digests = {name: _digest(path) for name, path in paths.items()}
             last = ledger.last
             if last and not discards and _is_same(last, logical_date, digests):
+                update("the files are those of the last delivery")
                 return Ingestion("resumed" if last.state == "landed" else "unchanged", last, warnings)
 
             max_drop_pct = 100.0 if accept_row_drop else settings.max_row_drop_pct
-            extracts = [_Extract(settings, entity, paths, digests, ledger.last_processed) for entity in ENTITIES]
+            extracts = [
+                _Extract(settings, entity, paths, digests, ledger.last_processed, update) for entity in ENTITIES
+            ]
             for extract in extracts:
                 extract.check_drop(max_drop_pct)
             _check_unchanged(paths, seen)
+            update("writing the landing")
             delivered_at = _delivered_at(ledger, logical_date)
             files = {extract.entity.file: extract.land(settings.landing_path, delivered_at) for extract in extracts}
             delivery = Delivery(logical_date, delivered_at, "landed", run_id, **files)
             if warehouse:
                 _prepare(warehouse, replaced=unfinished)
             ledger.append(delivery)
+            update(", ".join(f"{delivery.file(name).rows:,} {name}" for name in paths))
             return Ingestion("landed", delivery, warnings)
     except (BadExtract, Locked) as error:
         raise IngestionError(str(error)) from error
@@ -239,12 +248,19 @@ class _Extract:
         paths: Mapping[str, Path],
         digests: Mapping[str, str],
         last_processed: Delivery | None,
+        update: Update,
     ) -> None:
         self.entity, self.path, self.digest = entity, paths[entity.file], digests[entity.file]
         self.before = settings.landing_path / last_processed.file(entity.file).path if last_processed else None
         self.size = self.path.stat().st_size
         self.columns = declared_columns(entity)
-        self.records = read_csv(self.path, self.columns)
+
+        def show(end: int, rows: int) -> None:
+            of_file = f"{end / 1e6:.1f} of {self.size / 1e6:.1f} MB"
+            update(f"{self.path.name}: {rows:,} records, {of_file}", end, self.size)
+
+        self.records = read_csv(self.path, self.columns, show)
+        update(f"{self.path.name}: comparing its keys with those of the last delivery")
         self.keys = compare_keys(self.records, self.before, entity.key, entity.key_type)
         self.undeclared = undeclared_headers(self.records.column_names)
         if self.undeclared:

@@ -15,6 +15,8 @@ from include.files import replacing
 
 State = Literal["landed", "processed", "discarded"]
 FILE_NAMES = tuple(entity.file for entity in ENTITIES)
+FINISHED = "__finished"
+"""What is added to the id of the run that landed a delivery, where a later run finishes it first."""
 
 
 class LedgerError(PipelineError):

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from include.artifacts import artifacts_dir, timed_step
 from include.dbt.manifest import current_manifest, load_manifest
-from include.dbt.runner import run_dbt
+from include.dbt.runner import NodeProgress, run_dbt
 from include.errors import PipelineError, one_line
 from include.exports import FORMATS, Format, publish_exports, write_exports
 from include.files import replacing
 from include.ingestion import Ingestion, IngestionError, ingest, unfinished_before
-from include.ledger import Ledger, time_text
+from include.ledger import FINISHED, Ledger, time_text
 from include.preflight import check_paths
+from include.progress import step
 from include.quality import build as quality_report
 from include.settings import Settings
 from include.turns import alone
@@ -54,7 +55,8 @@ def deliver(
     raises where another run is at work.
     """
     check_paths(settings, "DATA_QUALITY_REPORT_PATH", "LANDING_PATH")
-    current_manifest(settings)
+    with step("parse dbt project"):
+        current_manifest(settings)
     failure: str | None = None
     with alone(settings.landing_path, f"running a delivery (run {run_id})"):
         try:
@@ -136,21 +138,24 @@ def build(settings: Settings, *, run_id: str, full_refresh: bool = False, select
         *(["--full-refresh"] if full_refresh else []),
         *(["--select", *select] if select else []),
     ]
-    result = run_dbt(settings, args, manifest=load_manifest(settings), run_id=run_id)
-    if not result.success:
-        failed = [_explain(node) for node in result.result if node.status in ("error", "fail")]
-        raise DeliveryFailed("dbt failed: " + "; ".join(failed))
+    with step("dbt build") as update:
+        result = run_dbt(
+            settings, args, manifest=load_manifest(settings), run_id=run_id, on_event=NodeProgress(update).on_event
+        )
+        if not result.success:
+            failed = [_explain(node) for node in result.result if node.status in ("error", "fail")]
+            raise DeliveryFailed("dbt failed: " + "; ".join(failed))
 
 
 def export(settings: Settings, format_: Format, *, run_id: str) -> None:
     """Write both marts in one format, not yet visible to readers."""
-    with timed_step(settings, run_id, f"export_{format_}"):
+    with step(f"export {format_}"), timed_step(settings, run_id, f"export_{format_}"):
         write_exports(open_warehouse(settings, run_id=run_id), settings.output_path, format_, run_id=run_id)
 
 
 def publish_tables(settings: Settings, *, run_id: str) -> None:
     """Replace the tables that consumers of the warehouse read."""
-    with timed_step(settings, run_id, "publish_tables"):
+    with step("publish tables"), timed_step(settings, run_id, "publish_tables"):
         open_warehouse(settings, run_id=run_id).publish_tables()
 
 
@@ -166,11 +171,11 @@ def publish(settings: Settings, *, run_id: str) -> None:
             f"the delivery of {time_text(delivered_at)} was overtaken: a later run has finished it and landed "
             "another one"
         )
-    with timed_step(settings, run_id, "publish"):
+    with step("publish"), timed_step(settings, run_id, "publish"):
         publish_exports(settings.output_path, run_id=run_id, delivered_at=delivered_at)
-    if ledger.unfinished:
-        ledger.mark_processed()
-    open_warehouse(settings, run_id=run_id).discard_checkpoint()
+        if ledger.unfinished:
+            ledger.mark_processed()
+        open_warehouse(settings, run_id=run_id).discard_checkpoint()
 
 
 def write_report(settings: Settings, *, run_id: str, failure: str | None = None) -> Path:
@@ -179,9 +184,10 @@ def write_report(settings: Settings, *, run_id: str, failure: str | None = None)
     Raises UnusablePath where DATA_QUALITY_REPORT_PATH can't be written to.
     """
     check_paths(settings, "DATA_QUALITY_REPORT_PATH")
-    return quality_report.write_report(
-        settings, run_id=run_id, warehouse=open_warehouse(settings, run_id=run_id), failure=failure
-    )
+    with step("quality report"):
+        return quality_report.write_report(
+            settings, run_id=run_id, warehouse=open_warehouse(settings, run_id=run_id), failure=failure
+        )
 
 
 def _process(settings: Settings, *, run_id: str, full_refresh: bool = False) -> None:
@@ -197,7 +203,7 @@ def _finish(settings: Settings) -> None:
     unfinished = Ledger.load(settings.landing_path).unfinished
     if unfinished is None:
         return
-    run_id = f"{unfinished.run_id}__finished"
+    run_id = f"{unfinished.run_id}{FINISHED}"
     failure: str | None = None
     _note_ingestion(
         settings, run_id, "resumed", None, unfinished.logical_date, unfinished.delivered_at, full_refresh=False

@@ -5,12 +5,16 @@ Airflow is imported where a connection of its is asked for: what runs without Ai
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import time
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from dotenv import dotenv_values
 
@@ -105,6 +109,25 @@ class DatabricksSettings:
 
 
 @dataclass(frozen=True)
+class AlertSettings:
+    """Who is told of a red run, and until when a delivery has to be published.
+
+    `notifier` is the path of a class, an Airflow notifier, and `notifier_args` are its arguments. `deadline` is a time
+    of day in UTC.
+    """
+
+    email: tuple[str, ...] = ()
+    notifier: str = ""
+    notifier_args: dict[str, Any] = field(default_factory=dict, repr=False)
+    deadline: time | None = None
+
+    @property
+    def on(self) -> bool:
+        """Whether anybody is told anything."""
+        return bool(self.email or self.notifier)
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of one environment (design, section 8). Paths are absolute."""
 
@@ -119,6 +142,7 @@ class Settings:
     max_quarantine_pct: float
     max_file_age_hours: float | None = None
     databricks: DatabricksSettings | None = None
+    alerts: AlertSettings = AlertSettings()
 
     def connected(self) -> Settings:
         """Return the same settings, whoever connects told: see DatabricksSettings.with_connection, and what it raises.
@@ -179,10 +203,25 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         max_quarantine_pct=reader.read("MAX_QUARANTINE_PCT", "50", _percentage, 0.0),
         max_file_age_hours=reader.read("MAX_FILE_AGE_HOURS", "", _hours, None),
         databricks=_databricks(reader) if database_type == "databricks" else None,
+        alerts=_alerts(reader),
     )
     if reader.errors:
         raise SettingsError("\n".join(reader.errors))
     return settings
+
+
+def _alerts(reader: _Reader) -> AlertSettings:
+    alerts = AlertSettings(
+        email=reader.read("ALERT_EMAIL", "", _addresses, ()),
+        notifier=reader.read("ALERT_NOTIFIER", "", _notifier, ""),
+        notifier_args=reader.read("ALERT_NOTIFIER_ARGS", "", _arguments, {}),
+        deadline=reader.read("DELIVERY_DEADLINE", "", _time_of_day, None),
+    )
+    if reader.text("ALERT_NOTIFIER_ARGS") and not reader.text("ALERT_NOTIFIER"):
+        reader.errors.append("ALERT_NOTIFIER is missing: ALERT_NOTIFIER_ARGS needs it")
+    if alerts.deadline and not (reader.text("ALERT_EMAIL") or reader.text("ALERT_NOTIFIER")):
+        reader.errors.append("ALERT_EMAIL is missing: DELIVERY_DEADLINE needs it, or ALERT_NOTIFIER")
+    return alerts
 
 
 def _databricks(reader: _Reader) -> DatabricksSettings:
@@ -309,6 +348,46 @@ def _threads(value: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]?", value):
         raise ValueError(f"must be a number of statements at a time, 1 to 99, but is {value!r}")
     return int(value)
+
+
+def _addresses(value: str) -> tuple[str, ...]:
+    addresses = tuple(filter(None, re.split(r"\s*,\s*", value)))
+    if not all(re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", address) for address in addresses):
+        raise ValueError(f"must be addresses such as ada@example.com, commas between them, but is {value!r}")
+    return addresses
+
+
+def _notifier(value: str) -> str:
+    """Return the path of a class whose module is installed; it is not imported yet."""
+    if not value:
+        return value
+    with suppress(ImportError, ValueError):
+        module, _, name = value.rpartition(".")
+        if name.isidentifier() and find_spec(module):
+            return value
+    raise ValueError(
+        "must be the class of an installed notifier, such as airflow.providers.smtp.notifications.smtp.SmtpNotifier, "
+        f"but is {value!r}"
+    )
+
+
+def _arguments(value: str) -> dict[str, Any]:
+    """Return a notifier's arguments; an error does not show them, since a secret may be among them."""
+    try:
+        arguments = json.loads(value or "{}")
+    except ValueError as error:
+        raise ValueError(f"must be the notifier's arguments as JSON, but is none: {error}") from None
+    if not isinstance(arguments, dict):
+        raise ValueError("must be the notifier's arguments as a JSON object, but is another value")
+    return arguments
+
+
+def _time_of_day(value: str) -> time | None:
+    if not value:
+        return None
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
+        raise ValueError(f"must be a time of day in UTC such as 06:00, but is {value!r}")
+    return time.fromisoformat(value)
 
 
 def _percentage(value: str) -> float:

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetDagRun
 
-from include import turns
+from include import alerts, turns
 from include.errors import PipelineError, one_line
 from include.files import Locked
 from include.ledger import time_text
@@ -205,7 +205,7 @@ def publish(*, dag_run: Any) -> None:
 def quality_report(*, dag_run: Any, ti: Any) -> str:
     """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed.
 
-    Return the name of its file.
+    Between the two the message is sent that the report is worth, where alerts are set. Return the name of its file.
     """
     from include import pipeline
 
@@ -215,6 +215,7 @@ def quality_report(*, dag_run: Any, ti: Any) -> str:
     failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
     path = pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
     turns.release(settings.landing_path, dag_run.run_id)
+    alerts.tell(settings, path)
     if failure:
         raise AirflowFailException(failure)
     return path.name

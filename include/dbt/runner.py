@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,9 @@ from include.settings import PROJECT_ROOT, Settings
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
     from dbt.contracts.graph.manifest import Manifest
+    from dbt_common.events.base_types import EventMsg
+
+    from include.progress import Update
 
 DBT_DIR = PROJECT_ROOT / "dbt"
 PROFILE = "lc_pipeline"
@@ -30,15 +33,48 @@ class DbtFailed(PipelineError):
     """dbt could not be run at all (as opposed to: it ran, and a node failed)."""
 
 
-def run_dbt(settings: Settings, args: list[str], *, manifest: Manifest, run_id: str) -> dbtRunnerResult:
+class NodeProgress:
+    """Says how many nodes of a dbt command are done, and which are running, from dbt's events."""
+
+    def __init__(self, update: Update) -> None:
+        self._update = update
+        self._total = 0
+        self._running: dict[str, str] = {}
+        self._done: set[str] = set()
+
+    def on_event(self, event: EventMsg) -> None:
+        """Take an event; dbt calls this in each of its threads."""
+        kind = event.info.name
+        if kind == "ConcurrencyLine":
+            self._total = event.data.node_count
+        elif kind == "NodeStart":
+            self._running[event.data.node_info.unique_id] = event.data.node_info.node_name
+        elif kind == "NodeFinished":
+            self._running.pop(event.data.node_info.unique_id, None)
+            self._done.add(event.data.node_info.unique_id)
+        else:
+            return
+        running = ", ".join(list(self._running.values()))
+        done = f"{len(self._done)} of {self._total} nodes"
+        self._update(f"{done}: {running}" if running else done, len(self._done), self._total)
+
+
+def run_dbt(
+    settings: Settings,
+    args: list[str],
+    *,
+    manifest: Manifest,
+    run_id: str,
+    on_event: Callable[[EventMsg], None] | None = None,
+) -> dbtRunnerResult:
     """Run a dbt command and keep its results among the artifacts of run `run_id`.
 
     `args` are dbt's arguments without the folders, e.g. `["build", "--full-refresh"]`; `manifest` is the parsed
-    project, of include.dbt.manifest. Raises DbtFailed when dbt did not get as far as running nodes; failed nodes and
-    tests are in the result, whose `success` is then False.
+    project, of include.dbt.manifest; `on_event` is called with each of dbt's events. Raises DbtFailed when dbt did not
+    get as far as running nodes; failed nodes and tests are in the result, whose `success` is then False.
     """
     with tempfile.TemporaryDirectory() as target:
-        result = invoke(settings.connected(), args, Path(target), manifest=manifest, run_id=run_id)
+        result = invoke(settings.connected(), args, Path(target), manifest=manifest, run_id=run_id, on_event=on_event)
         if result.exception is not None:
             raise DbtFailed(f"dbt {' '.join(args)}: {result.exception}") from result.exception
         keep_run_results(settings, run_id, args[0], Path(target))
@@ -46,7 +82,13 @@ def run_dbt(settings: Settings, args: list[str], *, manifest: Manifest, run_id: 
 
 
 def invoke(
-    settings: Settings, args: list[str], target: Path, *, manifest: Manifest | None = None, run_id: str = ""
+    settings: Settings,
+    args: list[str],
+    target: Path,
+    *,
+    manifest: Manifest | None = None,
+    run_id: str = "",
+    on_event: Callable[[EventMsg], None] | None = None,
 ) -> dbtRunnerResult:
     """Run a dbt command that writes its artifacts to `target`, whatever comes of it.
 
@@ -57,7 +99,8 @@ def invoke(
     folders = ["--project-dir", str(DBT_DIR), "--profiles-dir", str(DBT_DIR), "--target-path", str(target)]
     with _environment(environment_of_run(settings, run_id)):
         try:
-            return dbtRunner(manifest=manifest).invoke([*args, *folders, "--log-path", str(DBT_DIR / "logs")])
+            runner = dbtRunner(manifest=manifest, callbacks=[on_event] if on_event else [])
+            return runner.invoke([*args, *folders, "--log-path", str(DBT_DIR / "logs")])
         finally:
             release_warehouse()
 

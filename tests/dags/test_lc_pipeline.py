@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, TriggerRule
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, DeadlineReference, TriggerRule
 from airflow.serialization.serialized_objects import DagSerialization
 
 from include import tasks
@@ -247,6 +248,29 @@ def test_an_asset_is_known_by_its_name_alone(dag: DAG) -> None:
     assert {asset.name: (asset.uri, asset.group) for asset in assets} == {
         asset.name: (Asset(asset.name).uri, Asset(asset.name).group) for asset in assets
     }
+
+
+def test_nobody_is_told_anything_unless_it_is_set(dag: DAG) -> None:
+    assert not dag.on_failure_callback
+    assert dag.deadline is None
+
+
+@pytest.mark.parametrize(
+    ("deadline", "interval"),
+    [("06:00", timedelta(hours=4)), ("02:30", timedelta(minutes=30)), ("01:00", timedelta(hours=23))],
+)
+def test_a_deadline_counts_from_the_time_for_which_a_run_is_scheduled(
+    monkeypatch: pytest.MonkeyPatch, deadline: str, interval: timedelta
+) -> None:
+    monkeypatch.setenv("ALERT_EMAIL", "ada@example.com")
+    monkeypatch.setenv("DELIVERY_DEADLINE", deadline)
+
+    dag = parse().dags["lc_pipeline"]
+
+    assert dag.deadline
+    assert [(alert.reference, alert.interval) for alert in dag.deadline] == [
+        (DeadlineReference.DAGRUN_LOGICAL_DATE, interval)
+    ]
 
 
 def test_no_secret_is_in_what_airflow_keeps_of_the_dag(dag: DAG) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from include.settings import PROJECT_ROOT, Settings
-from tests.support.processes import free_port, wait_until
+from tests.support.processes import free_port, is_listening, wait_until
 from tests.support.settings import environment_of
 
 
@@ -120,6 +120,7 @@ class AirflowHome:
                             start_new_session=True,
                         )
                     )
+            wait_until(lambda: is_listening(port), seconds=300)  # or the first task fails
             yield
         finally:
             for component in components:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -30,6 +31,19 @@ def free_port() -> int:
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]
         return port
+
+
+def is_listening(port: int) -> bool:
+    """Return whether a server on this machine takes connections at a port."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def error_line(stderr: str) -> str:
+    """Return the one line that says what is wrong; those before it, if there are any, are steps that were done."""
+    *steps, error = stderr.splitlines()
+    assert [line for line in steps if not re.fullmatch(r"\S.* \(\d+\.\d s\)", line)] == [], stderr
+    return error
 
 
 def wait_until(happened: Callable[[], object], *, seconds: int) -> None:

@@ -169,6 +169,17 @@ def test_a_byte_that_is_not_utf8_is_found_where_blocks_meet(read: Read, monkeypa
         read(HEADER + b"1,\xc3\xa9\xc3\xa9a\xff,yes\n")
 
 
+def test_it_is_told_after_each_block_how_much_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 20)
+    path = tmp_path / "customers.csv"
+    path.write_bytes(HEADER + b"1,Ann,yes\n" * 5)
+    told: list[tuple[int, int]] = []
+
+    read_csv(path, COLUMNS, lambda end, rows: told.append((end, rows)))
+
+    assert told == [(len(HEADER) + 10 * rows, rows) for rows in (2, 4, 5)]
+
+
 def test_many_unclosed_quotes_are_each_one_record(read: Read) -> None:
     found = read(HEADER + b'1,"a,b\n' * 20_001)
     assert len(found) == 20_001

@@ -174,6 +174,18 @@ def test_an_airflow_connection_that_lacks_something_is_an_error_that_names_it(mo
         ),
         ({**DATABRICKS, "DATABRICKS_HOST": "adb.example/sql"}, "DATABRICKS_HOST must be a workspace's host such as"),
         ({**DATABRICKS, "DATABRICKS_VOLUME": "/Volumes/lending"}, "DATABRICKS_VOLUME must be a folder of a volume"),
+        (
+            {"ALERT_EMAIL": "ada@example.com; b"},
+            "ALERT_EMAIL must be addresses such as ada@example.com, commas between",
+        ),
+        ({"ALERT_NOTIFIER": "os.nothing.Here"}, "ALERT_NOTIFIER must be the class of an installed notifier, such as"),
+        ({"ALERT_NOTIFIER": "SmtpNotifier"}, "ALERT_NOTIFIER must be the class of an installed notifier, such as"),
+        ({"ALERT_NOTIFIER_ARGS": "{}"}, "ALERT_NOTIFIER is missing: ALERT_NOTIFIER_ARGS needs it"),
+        (
+            {"DELIVERY_DEADLINE": "24:00"},
+            "DELIVERY_DEADLINE must be a time of day in UTC such as 06:00, but is '24:00'",
+        ),
+        ({"DELIVERY_DEADLINE": "06:00"}, "ALERT_EMAIL is missing: DELIVERY_DEADLINE needs it, or ALERT_NOTIFIER"),
         ({"INPUT_PATH": "~nobody-has-this-name/x"}, "INPUT_PATH must begin with the home of a user who exists"),
         ({"LANDING_PATH": "a\udcffb"}, "LANDING_PATH must be a path in UTF-8 without NUL"),
         ({"OUTPUT_PATH": "a\0b"}, "OUTPUT_PATH must be a path in UTF-8 without NUL"),
@@ -183,6 +195,23 @@ def test_a_wrong_value_is_an_error_that_names_its_variable(variables: dict[str, 
     with pytest.raises(SettingsError) as error:
         load_settings(variables)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("arguments", ['{"token": "xoxb-secret"', '["xoxb-secret"]', "xoxb-secret"])
+def test_an_error_in_a_notifiers_arguments_does_not_show_them(arguments: str) -> None:
+    notifier = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
+
+    with pytest.raises(SettingsError, match=r"^ALERT_NOTIFIER_ARGS must be the notifier's arguments as") as error:
+        load_settings({"ALERT_NOTIFIER": notifier, "ALERT_NOTIFIER_ARGS": arguments})
+    assert "secret" not in str(error.value)
+
+
+def test_the_arguments_of_a_notifier_are_not_in_what_is_printed_of_the_settings() -> None:
+    notifier = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
+    settings = load_settings({"ALERT_NOTIFIER": notifier, "ALERT_NOTIFIER_ARGS": '{"to": "secret"}'})
+
+    assert settings.alerts.notifier_args == {"to": "secret"}
+    assert "secret" not in f"{settings!r} {settings} {settings.alerts!r}"
 
 
 def test_all_wrong_variables_are_told_at_once() -> None:

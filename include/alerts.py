@@ -1,0 +1,292 @@
+"""Messages to people about runs: which runs are worth one, what it says, how it is sent once (docs/guides/alerts.md).
+
+A message goes out through a notifier of Airflow's. Nothing here fails or holds up a run: what goes wrong is logged.
+The DAG file imports this module, so the report's types, which need duckdb, are imported in the functions.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback  # type: ignore[attr-defined]  # its stub
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.execution_time.timeout import timeout
+from airflow.sdk.module_loading import import_string
+
+from include.artifacts import artifacts_dir
+from include.files import replacing, run_key
+from include.ledger import FINISHED, Ledger, time_text
+from include.settings import AlertSettings, Settings, load_settings
+
+if TYPE_CHECKING:
+    from airflow.sdk.bases.notifier import BaseNotifier
+
+    from include.quality.report import Report, Verdict
+
+log = logging.getLogger(__name__)
+
+DAG_ID = "lc_pipeline"
+
+Event = Literal["red", "refused", "worse", "good again", "late"]
+
+SUBJECTS: dict[Event, str] = {
+    "red": "is red",
+    "refused": "refused a delivery",
+    "worse": "has warnings that it did not have before",
+    "good again": "is good again",
+    "late": "is late",
+}
+
+NOTIFIER_SECONDS = 20
+"""How long a notifier may take; then it is given up, and the run goes on."""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A message, as the arguments of a notifier see it: `{{ alert.subject }}`. Without personal data."""
+
+    event: Event
+    subject: str
+    text: str
+    html: str
+    url: str
+    run_id: str
+
+
+def event_of(report: Report, previous: Verdict | None) -> Event | None:
+    """Return what is worth a message in a run, if anything is; `previous` is the verdict of the run before.
+
+    A refused and a red run always are. Else it is news when a verdict is worse than the one before, or better. A run
+    that found its delivery processed already says nothing of the one that people wait for.
+    """
+    if report.verdict == "fail":
+        return "refused" if report.run.outcome == "refused" else "red"
+    if report.run.outcome == "unchanged" or previous in (None, report.verdict):
+        return None
+    return "worse" if previous == "pass" else "good again"
+
+
+def previous_verdict(report: Report) -> Verdict | None:
+    """Return the verdict of the run before, as the report's trend has it; None where there was none.
+
+    Left out are runs that changed nothing, and deliveries that were finished first by a run which speaks for both.
+    """
+    return next(
+        (
+            entry.verdict
+            for entry in reversed(report.trend[:-1])
+            if not entry.run_id.endswith(FINISHED) and (entry.outcome != "unchanged" or entry.verdict == "fail")
+        ),
+        None,
+    )
+
+
+def tell(settings: Settings, report_path: Path) -> None:
+    """Send the message that a report is worth, if it is one and the run has not sent the same before."""
+    if not settings.alerts.on:
+        return
+    with _nothing_raised():
+        from include.quality.report import Report
+
+        report = Report.load(report_path)
+        told = _told(settings, report.run.run_id)
+        event = event_of(report, told.verdict if told else previous_verdict(report))
+        if event:
+            _send_once(settings, _of_report(event, report, report_path), report.verdict)
+
+
+def run_failed(context: Mapping[str, Any]) -> None:
+    """Airflow calls this when a run has failed, in the DAG processor: send what its report's task could not.
+
+    That is the case where the task was killed each time that it was tried, or can't write a report.
+    """
+    with _nothing_raised():
+        settings, run_id = load_settings(), context["run_id"]
+        told = _told(settings, run_id)
+        if told and told.event in ("red", "refused"):
+            log.info("run %s has sent its message: %s", run_id, told.event)
+            return
+        path = _report_of(settings, run_id)
+        if path:
+            from include.quality.report import Report
+
+            alert = _of_report("red", Report.load(path), path)
+        else:
+            alert = _alert("red", run_id, {"why": "the run failed and could not write a quality report", "run": run_id})
+        _send_once(settings, alert, "fail")
+
+
+def deadline(settings: Settings, scheduled_at: time) -> DeadlineAlert | None:
+    """Return Airflow's deadline for runs that are scheduled at `scheduled_at` (UTC), if one is set.
+
+    It runs deadline_missed() in the executor, a few seconds after the time has passed; no triggerer is needed.
+    """
+    by = settings.alerts.deadline
+    if by is None:
+        return None
+    minutes = (by.hour - scheduled_at.hour) * 60 + by.minute - scheduled_at.minute
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
+        interval=timedelta(minutes=minutes % (24 * 60)),
+        callback=SyncCallback(deadline_missed),
+        name="DELIVERY_DEADLINE",
+    )
+
+
+def deadline_missed(context: Mapping[str, Any]) -> None:
+    """Airflow calls this when a run has not succeeded by its deadline: send a message if nothing is published.
+
+    Not of a backfill's or a manual run, which have the deadline as well, and not where a run has told why it failed.
+    """
+    with _nothing_raised():
+        run = context["dag_run"]
+        run_id = run["dag_run_id"]
+        if run["run_type"] != "scheduled":
+            log.info("run %s is not a scheduled one: nobody waits for it", run_id)
+            return
+        settings = load_settings()
+        logical_date = datetime.fromisoformat(run["logical_date"])
+        published = Ledger.load(settings.landing_path).last_processed
+        if published and published.logical_date >= logical_date:
+            log.info("the delivery of %s is published", time_text(logical_date))
+            return
+        if told := _told(settings, run_id):
+            log.info("run %s has sent its message: %s", run_id, told.event)
+            return
+        by = settings.alerts.deadline
+        facts = {
+            "why": f"the delivery of {time_text(logical_date)} was not published by {by:%H:%M} UTC",
+            "run": f"{run_id}, {run['state']}",
+        }
+        _send_once(settings, _alert("late", run_id, facts), "fail")
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the last message of a run said; kept in its artifacts, so that neither a retry nor a clear repeats it."""
+
+    event: Event
+    verdict: Verdict
+
+
+def _told_path(settings: Settings, run_id: str) -> Path:
+    return artifacts_dir(settings, run_id) / "alert.json"
+
+
+def _told(settings: Settings, run_id: str) -> _Told | None:
+    with suppress(OSError, ValueError, TypeError):
+        return _Told(**json.loads(_told_path(settings, run_id).read_text(encoding="utf-8")))
+    return None
+
+
+def _send_once(settings: Settings, alert: Alert, verdict: Verdict) -> None:
+    """Send a message unless it was the last one of its run; remembered beforehand, so that a crash can't repeat it."""
+    before = _told(settings, alert.run_id)
+    if before and before.event == alert.event:
+        log.info("run %s has sent its message: %s", alert.run_id, alert.event)
+        return
+    _remember(settings, alert.run_id, _Told(alert.event, verdict))
+    sent = [_send(notifier, alert) for notifier in _notifiers(settings.alerts)]
+    if not any(sent):
+        _remember(settings, alert.run_id, before)
+
+
+def _remember(settings: Settings, run_id: str, told: _Told | None) -> None:
+    try:
+        path = _told_path(settings, run_id)
+        if told is None:
+            path.unlink(missing_ok=True)
+            return
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(vars(told)) + "\n", encoding="utf-8")
+    except OSError:
+        log.warning("it can't be noted that run %s sends its message", run_id, exc_info=True)
+
+
+def _of_report(event: Event, report: Report, path: Path) -> Alert:
+    run, tests = report.run, report.totals.tests
+    at = run.delivered_at or run.logical_date
+    facts = {
+        "why": report.why,
+        "delivery": time_text(at) if at else "unknown",
+        "run": run.run_id,
+        "verdict": report.verdict,
+    }
+    for file in report.reconciliation or ():
+        facts[file.file] = (
+            f"{file.read} read = {file.staged} staged + {file.duplicates} duplicates + {file.quarantined} quarantined"
+        )
+    counts = {"failed": tests.fail + tests.error, "warned": tests.warn, "passed": tests.pass_, "not run": tests.not_run}
+    facts["tests"] = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    facts["report"] = str(path)
+    return _alert(event, run.run_id, facts)
+
+
+def _alert(event: Event, run_id: str, facts: Mapping[str, str]) -> Alert:
+    """Return a message with these facts; the subject has nothing of what senders of files can choose."""
+    base = conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/")
+    url = f"{base}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}"
+    lines = {what: " ".join(fact.split()) for what, fact in facts.items()}
+    rows = "".join(
+        f'<tr><th align="left" valign="top">{escape(what)}</th><td>{escape(fact)}</td></tr>'
+        for what, fact in lines.items()
+    )
+    return Alert(
+        event=event,
+        subject=f"{DAG_ID} {SUBJECTS[event]}",
+        text="\n".join([*(f"{what}: {fact}" for what, fact in lines.items()), url]),
+        html=f'<table cellpadding="4">{rows}</table><p><a href="{escape(url)}">The run in Airflow</a></p>',
+        url=url,
+        run_id=run_id,
+    )
+
+
+def _report_of(settings: Settings, run_id: str) -> Path | None:
+    """Return the newest report of a run."""
+    paths = settings.data_quality_report_path.glob(f"quality_report_*Z_{run_key(run_id)}.json")
+    return max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _notifiers(alerts: AlertSettings) -> Iterator[BaseNotifier]:
+    if alerts.email:
+        from airflow.providers.smtp.hooks.smtp import SmtpHook
+        from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+        class OneTry(SmtpHook):  # type: ignore[misc]
+            """Tries once: its provider's default is five times more, 30 seconds each."""
+
+            smtp_retry_limit = 0
+
+        mail = SmtpNotifier(to=list(alerts.email), subject="{{ alert.subject }}", html_content="{{ alert.html }}")
+        mail.hook = OneTry(smtp_conn_id=mail.smtp_conn_id)
+        yield mail
+    if alerts.notifier:
+        yield import_string(alerts.notifier)(**alerts.notifier_args)
+
+
+def _send(notifier: BaseNotifier, alert: Alert) -> bool:
+    """Return whether a notifier has sent a message. Its arguments are templates, and what fills them in is not."""
+    with _nothing_raised(), timeout(NOTIFIER_SECONDS, f"{type(notifier).__name__} took too long"):
+        notifier({"alert": alert})
+        log.info("sent by %s: %s", type(notifier).__name__, alert.subject)
+        return True
+    return False
+
+
+@contextmanager
+def _nothing_raised() -> Iterator[None]:
+    """Log what is raised in the body, and go on after it: no message may fail a run."""
+    try:
+        yield
+    except (Exception, AirflowTaskTimeout):
+        log.exception("no message was sent")

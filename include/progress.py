@@ -1,0 +1,139 @@
+"""Shows people, on stderr, how far a command is: bars on a terminal, elsewhere a line for each step that is done.
+
+Code says what it does by `step()`, and what comes of that is decided once, by the command, with `shown()`. Where nobody
+has called that, as in Airflow's tasks, nothing is shown. Whatever happens to stderr, the work goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class Update(Protocol):
+    """Say how far a step is: in words, and for the bar `done` of `total`, in any unit. May be called by any thread."""
+
+    def __call__(self, text: str, done: float = 0, total: float = 0) -> None: ...
+
+
+class Display(Protocol):
+    """Where steps are shown."""
+
+    def step(self, name: str) -> AbstractContextManager[Update]:
+        """Show a step for as long as the body runs; gives what says how far it is."""
+        ...
+
+
+class _Nothing:
+    @contextmanager
+    def step(self, name: str) -> Iterator[Update]:
+        yield lambda text, done=0, total=0: None
+
+
+class _Lines:
+    """One line for each step, when it is done. A step that fails has none: the error is told by whoever catches it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Update]:
+        began, said = time.monotonic(), [""]
+
+        def update(text: str, done: float = 0, total: float = 0) -> None:
+            said[0] = text
+
+        yield update
+        words = f"{name}: {said[0]}" if said[0] else name
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            print(f"{words} ({time.monotonic() - began:.1f} s)", file=self._stream, flush=True)
+
+
+class _Bars:
+    """A row for each step, with its bar and its seconds."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Update]:
+        row = self._progress.add_task(name, total=None, text="")
+
+        def update(text: str, done: float = 0, total: float = 0) -> None:
+            self._progress.update(row, text=text, completed=done, total=total or None)
+
+        try:
+            yield update
+            self._progress.update(row, completed=1, total=1)
+        except BaseException:
+            self._progress.update(row, description=f"{name} failed")
+            raise
+        finally:
+            self._progress.stop_task(row)
+
+
+_shown: ContextVar[Display] = ContextVar("shown")
+
+
+def step(name: str) -> AbstractContextManager[Update]:
+    """Show a step of the work where the command has said, if it has: see Display.step()."""
+    return _shown.get(_Nothing()).step(name)
+
+
+@contextmanager
+def shown() -> Iterator[None]:
+    """Show on stderr what the body does by step()."""
+    with display(sys.stderr) as on_stderr:
+        token = _shown.set(on_stderr)
+        try:
+            yield
+        finally:
+            _shown.reset(token)
+
+
+@contextmanager
+def display(stream: TextIO) -> Iterator[Display]:
+    """Give what shows steps on a stream: bars where that is a terminal, else lines."""
+    if _is_terminal(stream):
+        with _bars(stream) as bars:
+            yield bars
+    else:
+        yield _Lines(stream)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+@contextmanager
+def _bars(stream: TextIO) -> Iterator[Display]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+
+    progress = Progress(
+        SpinnerColumn("line", finished_text=" "),  # ASCII: a terminal may know nothing else
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=Console(file=stream),
+        refresh_per_second=2,  # 1 % of a core
+        redirect_stdout=False,  # what a command prints there is its result
+        redirect_stderr=stream is sys.stderr,  # what is logged meanwhile stands above the bars
+    )
+    with suppress(OSError):
+        progress.start()
+    try:
+        yield _Bars(progress)
+    finally:
+        with suppress(OSError):
+            progress.stop()
