@@ -23,7 +23,7 @@ FILES = [
 ]
 
 # Cosmos reads its options with fallbacks and describes them nowhere that a program could read.
-COSMOS = {"enable_telemetry", "cache_dir"}
+COSMOS = {"enable_telemetry", "cache_dir", "dbt_docs_projects"}
 
 # Of providers that are not installed here; read in their get_provider_info.py (cncf.kubernetes 10.x).
 NOT_INSTALLED = {
