@@ -12,11 +12,12 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, TypeVar
 
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetDagRun
 
-from include import alerts, turns
+from include import alerts, assets, turns
 from include.errors import PipelineError, one_line
 from include.files import Locked
 from include.ledger import time_text
@@ -226,7 +227,6 @@ def announce_assets(*, dag_run: Any, ti: Any, outlets: Any, outlet_events: Any) 
 
     That is after a run that is red, or has changed nothing: a task that succeeds has made events.
     """
-    from include import assets
     from include.quality.report import Report
 
     states = ti.get_task_states(ti.dag_id, task_ids=[LAST_TASK], run_ids=[dag_run.run_id])[dag_run.run_id]
@@ -238,4 +238,4 @@ def announce_assets(*, dag_run: Any, ti: Any, outlets: Any, outlet_events: Any) 
     if not assets.is_news(report):
         raise AirflowSkipException("the run has changed nothing: nothing is announced")
     for name, extra in assets.describe(settings, path, report, tuple(asset.name for asset in outlets)).items():
-        outlet_events[assets.Asset(name)].extra = extra
+        outlet_events[Asset(name)].extra = extra

@@ -362,10 +362,9 @@ def test_a_person_opens_the_report_from_the_tab_of_the_run(ui: Ui, page: Page) -
 def test_a_person_follows_the_link_of_the_task_that_wrote_the_report(ui: Ui, page: Page) -> None:
     page.goto(f"{ui.address}/dags/lc_pipeline/runs/{quote(RUN_ID, safe='')}/tasks/quality_report/details")
     enter(page, "reader")
-    with page.context.expect_page() as opened:
-        page.get_by_role("link", name="Quality report").click()
+    page.get_by_role("link", name="Quality report").click()
 
-    expect(opened.value.get_by_role("heading", name="report-of-a-run")).to_be_visible()
+    expect(page.get_by_role("heading", name="report-of-a-run")).to_be_visible()
 
 
 def test_a_person_finds_the_documentation_of_dbt_under_browse(ui: Ui, page: Page) -> None:

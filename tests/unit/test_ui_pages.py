@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 from include.files import run_key
+from include.ui.guard import Guard
 from include.ui.pages import page_of_run, read_page
 
 SCHEDULED = "scheduled__2026-01-05T02:00:00+00:00"
@@ -101,3 +105,16 @@ def test_of_a_run_that_was_cleared_the_newest_page_counts(tmp_path: Path) -> Non
     add_page(tmp_path, "now", time="20260106T020000000000Z", modified=1)
 
     assert page_of_run(tmp_path, "now") == newest
+
+
+def test_wrong_settings_keep_neither_the_plugin_nor_its_guard_from_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the guard Cosmos would show dbt's documentation to everybody."""
+    monkeypatch.setenv("MAX_ROW_DROP_PCT", "half")
+    monkeypatch.delitem(sys.modules, "plugins.quality", raising=False)
+    plugin = importlib.import_module("plugins.quality").QualityPlugin
+
+    assert [entry["middleware"] for entry in plugin.fastapi_root_middlewares] == [Guard]
+    (app,) = (entry["app"] for entry in plugin.fastapi_apps)
+    answer = TestClient(app).get("/")
+    assert answer.status_code == 500
+    assert "MAX_ROW_DROP_PCT must be a percentage from 0 to 100, but is &#x27;half&#x27;" in answer.text
