@@ -34,6 +34,7 @@ from include.quality.report import (
     ExportedFile,
     Findings,
     IngestionNote,
+    Interest,
     LayerCounts,
     PastReason,
     PastReport,
@@ -181,7 +182,6 @@ class _TableReader:
         warehouse, delivery = self.warehouse, self._delivery
         ledger = Ledger.load(self.settings.landing_path)
         checked = [entity.checked for entity in ENTITIES]
-        staged = [entity.staged for entity in ENTITIES]
         snapshots = [entity.snapshot for entity in ENTITIES]
         found = dict.fromkeys(_TABLE_SECTIONS)
         sums: dict[str, Any] = {}
@@ -195,11 +195,15 @@ class _TableReader:
             found["quarantine"] = self._attempt(lambda: tables.quarantine_reasons(warehouse, judged, before), checked)
             sums |= money.of_file(judged[ACCOUNT.file])
         found["unknown_columns"] = _unknown_columns(delivery, ledger)
-        found["stale_keys"] = self._attempt(lambda: tables.stale_keys(warehouse), staged, snapshots)
-        found["orphan_accounts"] = self._attempt(lambda: tables.orphan_accounts(warehouse), checked, snapshots)
+        stale = self._attempt(lambda: tables.stale_keys(warehouse), checked, snapshots)
+        if stale:
+            found["stale_keys"], sums["stale"] = stale
+        orphans = self._attempt(lambda: tables.orphan_accounts(warehouse), checked, snapshots)
+        if orphans:
+            found["orphan_accounts"], sums["orphaned"] = orphans
         histories = self._attempt(lambda: tables.histories(warehouse, delivery), snapshots)
         found["scd2"], found["changes"] = histories or (None, None)
-        sums |= self._attempt(lambda: money.of_history(warehouse), staged, snapshots) or {}
+        sums |= self._attempt(lambda: money.of_history(warehouse), snapshots) or {}
         sums |= self._attempt(lambda: money.of_intermediate(warehouse), snapshots, ["int_account_with_customer"]) or {}
         marts = self._attempt(lambda: money.of_marts(warehouse, delivery), ["account_summary", "customer_profile"])
         if marts:
@@ -213,12 +217,32 @@ class _TableReader:
             snapshots,
             ["int_savings_account_only", "account_summary", "interest_rate_tier"],
         )
+        if previous:
+            self._check_interest_before(found["interest"], earlier, previous)
         found["exports"], of_exports = self._exported(delivery)
         sums |= of_exports
         found["balances"] = money.balances(sums) if sums else None
         if self._left_out:
             self.problems.append(f"not built for this delivery, and not described here: {', '.join(self._left_out)}")
         return found
+
+    def _check_interest_before(
+        self, interest: Interest | None, earlier: Sequence[PastReport], previous: Delivery
+    ) -> None:
+        """Say so where the report of the previous delivery ended with another interest than this one begins with."""
+        said = next(
+            (
+                report.interest.after
+                for report in reversed(earlier)
+                if report.interest and report.run.delivered_at == previous.delivered_at
+            ),
+            None,
+        )
+        if interest and said is not None and interest.before != said:
+            self.problems.append(
+                f"the yearly interest before the delivery is {interest.before:.2f} by the rates that now stand for its "
+                f"day, and was {said:.2f}: a set of rates was changed in place, and the cause rate lacks the difference"
+            )
 
     def _exported(self, delivery: Delivery) -> tuple[tuple[ExportedFile, ...] | None, dict[str, Any]]:
         try:

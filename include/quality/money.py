@@ -14,7 +14,7 @@ import duckdb
 from include import duckdb_paths
 from include.exports import MANIFEST
 from include.ledger import Delivery, time_text
-from include.quality.report import Balances, ExportedFile, Interest, InterestCause, MartChanges
+from include.quality.report import Balances, Cause, ExportedFile, Interest, InterestCause, MartChanges
 from include.quality.tables import Judged, literal, rows
 from include.warehouse import Warehouse
 
@@ -67,23 +67,13 @@ def of_file(judged: Sequence[Judged]) -> Sums:
 
 
 def of_history(warehouse: Warehouse) -> Sums:
-    """Return the sums over the current accounts: all, the stale ones, and those without a current customer."""
+    """Return the sum over all current accounts."""
     row = rows(
         warehouse,
-        f"""
-        select
-            {_sum("account.balance_amount")} as current_sum,
-            {_sum("case when staged.account_id is null then account.balance_amount end")} as stale_sum,
-            {_sum("case when customer.customer_id is null then account.balance_amount end")} as orphaned_sum
-        from {warehouse.relation("snapshots", "snap_account")} as account
-        left join {warehouse.relation("staging", "stg_account")} as staged on account.account_id = staged.account_id
-        left join (
-            select customer_id from {warehouse.relation("snapshots", "snap_customer")} where dbt_valid_to is null
-        ) as customer on account.customer_id = customer.customer_id
-        where account.dbt_valid_to is null
-        """,
+        f"select {_sum('balance_amount')} as current_sum from {warehouse.relation('snapshots', 'snap_account')} "
+        "where dbt_valid_to is null",
     )[0]
-    return {name: row[f"{name}_sum"] for name in ("current", "stale", "orphaned")}
+    return {"current": row["current_sum"]}
 
 
 def of_intermediate(warehouse: Warehouse) -> Sums:
@@ -154,31 +144,63 @@ def exported(
 
 
 def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None) -> Interest:
-    """Return the yearly interest before and after the delivery, by cause, in one pass.
+    """Return the yearly interest before and after the delivery, by cause.
 
     What account_summary held before is not there any more. The history and the dated rates tell it: the versions valid
     just before the delivery, by the rates of the `previous` one. An account that stays is calculated with the new
     balance, then with the new loan flag, too; what account_summary then differs by is the rate's.
+
+    Only accounts that the delivery touched are looked at, those with a new row in account_summary and those whose or
+    whose customer's version it ended: the others' interest is what it was. Calculating all 3 million took 7 s.
     """
     at = literal(delivery.delivered_at)
+    accounts, customers, savings, summaries = (
+        warehouse.relation(*table)
+        for table in (
+            ("snapshots", "snap_account"),
+            ("snapshots", "snap_customer"),
+            ("intermediate", "int_savings_account_only"),
+            ("marts", "account_summary"),
+        )
+    )
     was_valid = f"dbt_valid_from < {at} and (dbt_valid_to is null or dbt_valid_to >= {at})"
     tiers = _rates_of(warehouse, previous.delivered_at if previous else delivery.delivered_at)
     row = rows(
         warehouse,
         f"""
-        with before_delivery as (
+        with saved_before as (
 
-            select account.account_id, account.balance_amount, customer.has_loan_flag
-            from (
-                select account_id, customer_id, balance_amount
-                from {warehouse.relation("snapshots", "snap_account")}
-                where account_type = 'savings' and {was_valid}
-            ) as account
-            inner join (
-                select customer_id, has_loan_flag
-                from {warehouse.relation("snapshots", "snap_customer")}
-                where {was_valid}
-            ) as customer on account.customer_id = customer.customer_id
+            select account_id, customer_id, balance_amount, dbt_valid_to
+            from {accounts}
+            where account_type = 'savings' and {was_valid}
+
+        ),
+
+        customers_before as (
+
+            select customer_id, has_loan_flag, dbt_valid_to from {customers} where {was_valid}
+
+        ),
+
+        touched as (
+
+            select account_id from {summaries} where calculated_at = {at}
+            union
+            select account_id from saved_before where dbt_valid_to = {at}
+            union
+            select saved_before.account_id
+            from saved_before
+            inner join customers_before on saved_before.customer_id = customers_before.customer_id
+            where customers_before.dbt_valid_to = {at}
+
+        ),
+
+        before_delivery as (
+
+            select saved_before.account_id, saved_before.balance_amount, customers_before.has_loan_flag
+            from saved_before
+            inner join touched on saved_before.account_id = touched.account_id
+            inner join customers_before on saved_before.customer_id = customers_before.customer_id
 
         ),
 
@@ -186,9 +208,9 @@ def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None
 
             select
                 savings.account_id, savings.balance_amount, savings.has_loan_flag, summary.annual_interest_amount
-            from {warehouse.relation("intermediate", "int_savings_account_only")} as savings
-            inner join {warehouse.relation("marts", "account_summary")} as summary
-                on savings.account_id = summary.account_id
+            from {savings} as savings
+            inner join touched on savings.account_id = touched.account_id
+            inner join {summaries} as summary on savings.account_id = summary.account_id
 
         ),
 
@@ -207,35 +229,47 @@ def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None
             from before_delivery
             full outer join after_delivery on before_delivery.account_id = after_delivery.account_id
 
+        ),
+
+        all_accounts as (
+
+            select {_sum("annual_interest_amount")} as after_sum from {summaries}
+
+        ),
+
+        moved as (
+
+            select
+                {_sum("case when what = 'new' then amount_after end")} as new_sum,
+                {_sum("case when what = 'closed' then -amount_before end")} as closed_sum,
+                {_sum("case when what = 'stays' then new_balance - amount_before end")} as balance_sum,
+                {_sum("case when what = 'stays' then new_loan - new_balance end")} as loan_sum,
+                {_sum("case when what = 'stays' then amount_after - new_loan end")} as rate_sum,
+                count(case when what = 'new' and amount_after <> 0 then 1 end) as new_count,
+                count(case when what = 'closed' and amount_before <> 0 then 1 end) as closed_count,
+                count(case when what = 'stays' and new_balance <> amount_before then 1 end) as balance_count,
+                count(case when what = 'stays' and new_loan <> new_balance then 1 end) as loan_count,
+                count(case when what = 'stays' and amount_after <> new_loan then 1 end) as rate_count
+            from steps
+
         )
 
-        select
-            {_sum("amount_before")} as before_sum,
-            {_sum("amount_after")} as after_sum,
-            {_sum("case when what = 'new' then amount_after end")} as new_sum,
-            {_sum("case when what = 'closed' then -amount_before end")} as closed_sum,
-            {_sum("case when what = 'stays' then new_balance - amount_before end")} as balance_sum,
-            {_sum("case when what = 'stays' then new_loan - new_balance end")} as loan_sum,
-            {_sum("case when what = 'stays' then amount_after - new_loan end")} as rate_sum,
-            count(case when what = 'new' and amount_after <> 0 then 1 end) as new_count,
-            count(case when what = 'closed' and amount_before <> 0 then 1 end) as closed_count,
-            count(case when what = 'stays' and new_balance <> amount_before then 1 end) as balance_count,
-            count(case when what = 'stays' and new_loan <> new_balance then 1 end) as loan_count,
-            count(case when what = 'stays' and amount_after <> new_loan then 1 end) as rate_count
-        from steps
+        select * from all_accounts cross join moved
         """,
     )[0]
-    columns = {"balance": "balance", "loan flag": "loan", "rate": "rate", "new": "new", "closed": "closed"}
-    return Interest(
-        before=row["before_sum"],
-        after=row["after_sum"],
-        causes=tuple(
-            InterestCause.model_validate(
-                {"cause": cause, "accounts": row[f"{column}_count"], "amount": row[f"{column}_sum"]}
-            )
-            for cause, column in columns.items()
-        ),
+    columns: dict[Cause, str] = {
+        "balance": "balance",
+        "loan flag": "loan",
+        "rate": "rate",
+        "new": "new",
+        "closed": "closed",
+    }
+    causes = tuple(
+        InterestCause(cause=cause, accounts=row[f"{column}_count"], amount=row[f"{column}_sum"])
+        for cause, column in columns.items()
     )
+    before = row["after_sum"] - sum(cause.amount for cause in causes)
+    return Interest(before=before, after=row["after_sum"], causes=causes)
 
 
 def _rates_of(warehouse: Warehouse, time: datetime) -> list[dict[str, Any]]:

@@ -331,8 +331,8 @@ class Interest(Section):
     """
 
     before: Money = Field(
-        description="Of all accounts as the history shows them before the delivery, by the rates of the delivery "
-        "before it; 0 of the first one."
+        description="Of account_summary before the delivery, as history and rates tell it: what the causes moved, "
+        "taken off `after`; 0 of the first delivery."
     )
     after: Money = Field(description="Of account_summary.")
     causes: tuple[InterestCause, ...] = Field(description="Every cause, also without accounts.")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from include.entities import ENTITIES, Entity
+from include.entities import ACCOUNT, ENTITIES, Entity
 from include.ledger import Delivery
 from include.quality.masking import aware, masked
 from include.quality.report import (
@@ -46,13 +46,13 @@ class Judged:
 
 def judged_records(warehouse: Warehouse, entity: Entity) -> tuple[Judged, ...]:
     """Return what became of the records of a file, in one pass over it."""
-    balance = "balance_amount" if entity.file == "accounts" else "cast(null as decimal(18, 2))"
+    balance = _balance_of(entity, "records")
     found = rows(
         warehouse,
         f"""
         select record_status, failure_reasons, count(*) as records,
             cast(coalesce(sum({balance}), 0) as decimal(38, 2)) as balance, count({balance}) as with_balance
-        from {_checked(warehouse, entity)}
+        from {_checked(warehouse, entity)} as records
         group by record_status, failure_reasons
         """,
     )
@@ -151,22 +151,49 @@ def _of_reason(reason: str, samples: Iterable[Mapping[str, Any]]) -> tuple[Row, 
     return tuple(masked(row) for row in having[:SAMPLE_ROWS])
 
 
-def stale_keys(warehouse: Warehouse) -> tuple[StaleKeys, ...]:
-    """Return for each entity the keys that came in bad records alone and keep their last version (section 6.7)."""
-    found = []
+def stale_keys(warehouse: Warehouse) -> tuple[tuple[StaleKeys, ...], Decimal]:
+    """Return for each entity the keys that came in bad records alone and keep their last version (section 6.7).
+
+    Beside them, the sum of the stale accounts' balances.
+    """
+    found, balance = [], Decimal()
     for entity in ENTITIES:
+        # From the few quarantined keys outwards: to compare all current versions with all staged ones took twice as
+        # long.
         stale = rows(
             warehouse,
             f"""
-            select cast(version.{entity.key} as string) as stale_key, version.dbt_valid_from as since,
-                count(*) over () as total
-            from {_snapshot(warehouse, entity)} as version
-            left join {warehouse.relation("staging", entity.staged)} as staged
-                on version.{entity.key} = staged.{entity.key}
-            where version.dbt_valid_to is null and staged.{entity.key} is null
-            order by version.{entity.key} limit {LISTED}
+            with quarantined as (
+
+                select distinct {entity.key} as record_key from {_checked(warehouse, entity)}
+                where record_status = 'quarantined' and {entity.key} is not null
+
+            ),
+
+            staged_too as (
+
+                select {entity.key} as record_key from {_checked(warehouse, entity)}
+                where record_status = 'staged' and {entity.key} in (select record_key from quarantined)
+
+            ),
+
+            stale as (
+
+                select {entity.key}, dbt_valid_from, {_balance_of(entity, "version")} as balance
+                from {_snapshot(warehouse, entity)} as version
+                where
+                    dbt_valid_to is null
+                    and {entity.key} in (select record_key from quarantined)
+                    and {entity.key} not in (select record_key from staged_too)
+
+            )
+
+            select cast({entity.key} as string) as stale_key, dbt_valid_from as since, {_TOTALS}
+            from stale
+            order by {entity.key} limit {LISTED}
             """,
         )
+        balance += stale[0]["total_balance"] if stale else 0
         found.append(
             StaleKeys(
                 entity=entity.name,
@@ -174,47 +201,54 @@ def stale_keys(warehouse: Warehouse) -> tuple[StaleKeys, ...]:
                 keys=tuple(StaleKey(key=row["stale_key"], valid_from=aware(row["since"])) for row in stale),
             )
         )
-    return tuple(found)
+    return tuple(found), balance
 
 
-def orphan_accounts(warehouse: Warehouse) -> OrphanAccounts:
-    """Return the valid accounts whose customer is not current, with the reason (section 6.8)."""
+def orphan_accounts(warehouse: Warehouse) -> tuple[OrphanAccounts, Decimal]:
+    """Return the valid accounts whose customer is not current, with the reason (section 6.8), and their balances."""
     orphans = rows(
         warehouse,
         f"""
         with orphans as (
 
-            select account.account_id, account.customer_id, count(*) over () as total
+            select account.account_id, account.customer_id, account.balance_amount as balance
             from {warehouse.relation("snapshots", "snap_account")} as account
             left join {warehouse.relation("snapshots", "snap_customer")} as current_customer
                 on account.customer_id = current_customer.customer_id and current_customer.dbt_valid_to is null
             where account.dbt_valid_to is null and current_customer.customer_id is null
-            order by account.account_id limit {LISTED}
+
+        ),
+
+        listed as (
+
+            select account_id, customer_id, {_TOTALS} from orphans order by account_id limit {LISTED}
 
         )
 
-        select orphans.*,
+        select listed.*,
             case
-                when orphans.customer_id in (
-                    select customer_id from {warehouse.relation("snapshots", "snap_customer")}
-                ) then 'customer deleted'
-                when orphans.customer_id in (
-                    select customer_id from {warehouse.relation("staging", "stg_customer_checked")}
-                    where record_status = 'quarantined' and customer_id is not null
-                ) then 'customer only ever quarantined'
+                when known.customer_id is not null then 'customer deleted'
+                when quarantined.customer_id is not null then 'customer only ever quarantined'
                 else 'customer unknown'
             end as reason
-        from orphans
-        order by orphans.account_id
+        from listed
+        left join (
+            select distinct customer_id from {warehouse.relation("snapshots", "snap_customer")}
+            where dbt_valid_to is not null
+        ) as known on listed.customer_id = known.customer_id
+        left join (
+            select distinct customer_id from {warehouse.relation("staging", "stg_customer_checked")}
+            where record_status = 'quarantined'
+        ) as quarantined on listed.customer_id = quarantined.customer_id
+        order by listed.account_id
         """,
     )
-    return OrphanAccounts(
-        count=orphans[0]["total"] if orphans else 0,
-        accounts=tuple(
-            OrphanAccount(account_id=row["account_id"], customer_id=row["customer_id"], reason=row["reason"])
-            for row in orphans
-        ),
+    accounts = tuple(
+        OrphanAccount(account_id=row["account_id"], customer_id=row["customer_id"], reason=row["reason"])
+        for row in orphans
     )
+    count, balance = (orphans[0]["total"], orphans[0]["total_balance"]) if orphans else (0, Decimal())
+    return OrphanAccounts(count=count, accounts=accounts), balance
 
 
 def histories(warehouse: Warehouse, delivery: Delivery) -> tuple[tuple[SnapshotIntegrity, ...], tuple[KeyChanges, ...]]:
@@ -332,6 +366,17 @@ def rows(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
 def literal(time: datetime) -> str:
     """Return an aware time for SQL, the same one whatever the session's time zone."""
     return f"timestamp '{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%fZ}'"
+
+
+_TOTALS = """
+    count(*) over () as total, cast(coalesce(sum(balance) over (), 0) as decimal(38, 2)) as total_balance
+"""
+"""Columns that tell of all rows of a query, however few of them are listed."""
+
+
+def _balance_of(entity: Entity, relation: str) -> str:
+    """Return the balance of a row of an entity's table as an expression: NULL where the entity has none."""
+    return f"{relation}.balance_amount" if entity is ACCOUNT else "cast(null as decimal(18, 2))"
 
 
 def _checked(warehouse: Warehouse, entity: Entity) -> str:

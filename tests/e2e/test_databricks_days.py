@@ -108,9 +108,21 @@ def test_the_report_is_that_of_duckdb(days: Days, deliver_stages: dict[str, Stag
         json.loads(stages[name].newest_report.read_text(encoding="utf-8")) for stages in (days.stages, deliver_stages)
     )
 
-    sections = ("verdict", "totals", "layers", "reconciliation", "quarantine", "stale_keys", "orphan_accounts")
-    for section in (*sections, "scd2", "changes", "marts", "problems"):
+    sections = ("verdict", "why", "totals", "layers", "reconciliation", "quarantine", "stale_keys", "orphan_accounts")
+    for section in (*sections, "scd2", "changes", "marts", "balances", "interest", "problems"):
         assert ours[section] == others[section], section
+    rows = ({test["name"]: test["failing_rows"] for test in report["tests"]} for report in (ours, others))
+    assert next(rows) == next(rows)
+
+
+def test_rows_that_people_work_off_are_kept(days: Days, warehouse: LocalWarehouse) -> None:
+    report = json.loads(days.stages["2026-01-07"].newest_report.read_text(encoding="utf-8"))
+    kept = {test["kept_in"]: test["failures"] for test in report["tests"] if test["kept_in"]}
+
+    assert len(kept) == 3
+    assert {table: warehouse.execute(f"select count(*) from {table}") for table in kept} == {
+        table: [(failures,)] for table, failures in kept.items()
+    }
 
 
 def test_no_secret_is_in_anything_that_a_run_leaves_behind(days: Days) -> None:

@@ -22,7 +22,7 @@ from databricks.sdk.mixins.files import FilesExt
 
 from include.dbt.runner import DBT_DIR
 from include.ingestion import IngestionError
-from include.layers import KEPT_TABLES, LAYERS
+from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import Ledger
 from include.pipeline import DeliveryFailed, deliver
 from include.quality.tables import mart_changes

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from include.layers import LAYERS
+from include.layers import SCHEMAS
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
 from tests.support.settings import DATABRICKS
 
@@ -194,7 +194,7 @@ def test_all_wrong_variables_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     "name",
     ["main.duckdb", "TEMP.db", "system.duckdb", "information_schema.x", ".main.duckdb", "lc'x.duckdb", 'lc"x', "lc;x"]
-    + [f"main_{layer}.duckdb" for layer in LAYERS],
+    + [f"main_{layer}.duckdb" for layer in SCHEMAS],
 )
 def test_a_name_that_cannot_be_a_databases_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="DUCKDB_PATH must be a file whose name can name a database"):
