@@ -65,8 +65,8 @@ check-databricks: setup ## Prove one by one the rights that the pipeline needs o
 expected: setup ## Write what the sample days must give (tests/e2e/expected), after a change that is meant
 	@$(ACTIVATE); python -m tests.support.expected
 
-docs: setup ## Write the data dictionary from dbt's manifest, and the schema of the quality report
-	@$(ACTIVATE); python -m scripts.data_dictionary && python -m include.quality.report
+docs: setup ## Write data dictionary and list of tests from dbt's manifest, and the schema of the quality report
+	@$(ACTIVATE); python -m scripts.data_dictionary && python -m scripts.data_quality_guide && python -m include.quality.report
 
 lock: .venv/.installed ## Write requirements.lock from requirements.txt and requirements-dev.in
 	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -27,7 +27,7 @@ Written by `make docs` from dbt's manifest; to change it, change the description
 A table's schema is `<base>_<layer>`: the base is `main` on DuckDB and `DATABRICKS_SCHEMA` on Databricks. Types are
 those of the contracts, and the same on both engines. Times are UTC; intervals include their beginning and exclude their
 end. A test is an error unless it is marked as a warning: an error stops what is downstream, a warning is reported
-([how to read them](../guides/validation.md)). The rules by which tables follow from one another are in
+([how to read them](../DATA_QUALITY_GUIDE.md)). The rules by which tables follow from one another are in
 [data flow](data_flow.md).
 """
 
@@ -94,7 +94,7 @@ def _table(node: Node, layer: str, tests: list[Node]) -> str:
     ]
     whole = ", ".join(_test_name(test) for test in own if not test["column_name"])
     rows = [
-        f"| {name} | {types[name]} | {_in_cell(column['description'])} | "
+        f"| {name} | {types[name]} | {in_cell(column['description'])} | "
         f"{', '.join(_test_name(test) for test in own if test['column_name'] == name)} |"
         for name, column in node["columns"].items()
     ]
@@ -183,7 +183,7 @@ def _assertions(layer: str, tests: list[Node], manifest: Mapping[str, Any]) -> s
     own = sorted(
         (test for test in tests if "test_metadata" not in test and layer in test["tags"]), key=lambda test: test["name"]
     )
-    rows = [f"| {test['name']}{_warns(test)} | {_in_cell(test_description(test, manifest) or '')} |" for test in own]
+    rows = [f"| {test['name']}{_warns(test)} | {in_cell(test_description(test, manifest) or '')} |" for test in own]
     return "\n".join(
         [
             f"**Assertions on {layer}** (`dbt/tests/{layer}`)\n",
@@ -195,7 +195,8 @@ def _assertions(layer: str, tests: list[Node], manifest: Mapping[str, Any]) -> s
     )
 
 
-def _in_cell(text: str) -> str:
+def in_cell(text: str) -> str:
+    """Return a text as a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", r"\|")
 
 

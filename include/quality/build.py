@@ -24,7 +24,7 @@ from include.provenance import git_revision, package_version, python_version
 from include.quality import money, tables
 from include.quality.dbt_results import count_statuses, load_results
 from include.quality.durations import task_group_seconds
-from include.quality.page import page_of, write_pages
+from include.quality.page import write_pages
 from include.quality.report import (
     SCHEMA_VERSION,
     TREND_RUNS,
@@ -140,9 +140,7 @@ def _write_pages(report: Report, path: Path) -> None:
     try:
         write_pages(report, path)
     except Exception:
-        log.exception("the report's page can't be written: %s is there without it", path)
-        with suppress(OSError):
-            page_of(path).unlink(missing_ok=True)  # it may be that of an earlier try
+        log.exception("the page of %s, or the index, can't be written", path)
 
 
 def _versions(settings: Settings) -> Versions:

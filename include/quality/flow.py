@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Literal
 
 from include.entities import ENTITIES
-from include.quality.report import Reconciliation, Report
+from include.quality.report import Balances, Reconciliation, Report
 
 Kind = Literal["main", "quiet", "warn"]
 
@@ -81,15 +81,15 @@ def _lane(file: Reconciliation, report: Report) -> Lane:
             "main",
             "Staged",
             file.staged,
-            money and money.staged,
+            _amount(money, "staged"),
             notes=(f"and {stale:,} stale, from before",) if stale else (),
         ),
-        Step("quiet", "Duplicates", file.duplicates, money and money.duplicates),
+        Step("quiet", "Duplicates", file.duplicates, _amount(money, "duplicates")),
         Step(
             "warn",
             "Quarantined",
             file.quarantined,
-            money and money.quarantined,
+            _amount(money, "quarantined"),
             notes=(f"{money.unreadable_records:,} without an amount",) if money and money.unreadable_records else (),
         ),
     )
@@ -101,7 +101,7 @@ def _lane(file: Reconciliation, report: Report) -> Lane:
     height = max(sum(outcome_heights), sum(end_heights), BAND + 2 * MARGIN)
     staged_at = (height - sum(outcome_heights)) / 2 + outcome_heights[0] / 2
     return Lane(
-        file=Step("main", file.file, file.read, money and money.received),
+        file=Step("main", file.file, file.read, _amount(money, "received")),
         outcomes=outcomes,
         ends=ends,
         height=height,
@@ -119,9 +119,9 @@ def _ends_of_accounts(report: Report) -> tuple[Step, ...]:
     money, orphans = report.balances, report.orphan_accounts
     checking = current - rows - orphans.count if current is not None and orphans else None
     return (
-        Step("main", "account_summary", rows, money and money.summarized, money and money.interest),
-        Step("quiet", "Checking, no interest", checking, money and money.checking),
-        Step("warn", "No current customer", orphans and orphans.count, money and money.orphaned),
+        Step("main", "account_summary", rows, _amount(money, "summarized"), _amount(money, "interest")),
+        Step("quiet", "Checking, no interest", checking, _amount(money, "checking")),
+        Step("warn", "No current customer", orphans.count if orphans else None, _amount(money, "orphaned")),
     )
 
 
@@ -132,9 +132,14 @@ def _ends_of_customers(report: Report) -> tuple[Step, ...]:
     money = report.balances
     others = current - rows if current is not None else None
     return (
-        Step("main", "customer_profile", rows, money and money.profiled, money and money.profiled_interest),
+        Step("main", "customer_profile", rows, _amount(money, "profiled"), _amount(money, "profiled_interest")),
         Step("quiet", "No savings account", others),
     )
+
+
+def _amount(balances: Balances | None, name: str) -> Decimal | None:
+    amount: Decimal | None = getattr(balances, name) if balances else None
+    return amount
 
 
 def _mart_rows(report: Report, name: str) -> int | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -73,11 +74,16 @@ def page_of(report_path: Path) -> Path:
 def write_pages(report: Report, report_path: Path) -> Path:
     """Write the page of a report that has been written, and the index of the reports' folder; return the page's path.
 
-    Raises OSError.
+    Where the page can't be written, none is left of an earlier try. Raises OSError.
     """
-    entries = _index_entries(report, report_path.parent)
     page = page_of(report_path)
-    _replace(page, render_report(report, report_path))
+    try:
+        _replace(page, render_report(report, report_path))
+    except Exception:
+        with suppress(OSError):
+            page.unlink(missing_ok=True)
+        raise
+    entries = _index_entries(report, report_path.parent)
     lines = (entry.model_dump_json() + "\n" for entry in entries)
     _replace(report_path.with_name(INDEX_ENTRIES), "".join(lines))
     _replace(report_path.with_name(INDEX_PAGE), render_index(entries, report_path.parent))
@@ -88,24 +94,23 @@ def render_report(report: Report, report_path: Path) -> str:
     """Return a report's page; `report_path` is that of its JSON, beside which the pages of other runs are."""
     found = [node for node in (*report.models, *report.tests) if node.status in ATTENTION]
     findings = sorted(found, key=lambda node: ATTENTION.index(node.status))
-    return (
-        _environment(report_path.parent)
-        .get_template("page.html.j2")
-        .render(
-            report=report,
-            lanes=lanes(report),
-            findings=findings,
-            json_name=report_path.name,
-            detailed_findings=DETAILED_FINDINGS,
-            sql_limit=max(SQL_SHARE // max(len(findings), 4), SQL_SHARE // DETAILED_FINDINGS),
-            listed_reasons=LISTED_REASONS,
-        )
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        report=report,
+        lanes=lanes(report),
+        findings=findings,
+        json_name=report_path.name,
+        link=partial(_link, report_path.parent),
+        detailed_findings=DETAILED_FINDINGS,
+        sql_limit=max(SQL_SHARE // max(len(findings), 4), SQL_SHARE // DETAILED_FINDINGS),
+        listed_reasons=LISTED_REASONS,
     )
 
 
 def render_index(entries: Iterable[TrendEntry], folder: Path) -> str:
     """Return the page that lists runs; `entries` are newest first, `folder` is where their reports are."""
-    return _environment(folder).get_template("index.html.j2").render(entries=list(entries), limit=INDEXED_RUNS)
+    template = _environment().get_template("index.html.j2")
+    return template.render(entries=list(entries), limit=INDEXED_RUNS, link=partial(_link, folder))
 
 
 def _index_entries(report: Report, folder: Path) -> list[TrendEntry]:
@@ -131,8 +136,9 @@ def _replace(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _environment(folder: Path) -> Environment:
-    """Return Jinja2's environment for pages in a folder."""
+@cache
+def _environment() -> Environment:
+    """Return Jinja2's environment for the pages; it keeps the compiled templates."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -157,13 +163,12 @@ def _environment(folder: Path) -> Environment:
         "STATUS_WORDS": STATUS_WORDS,
         "STATUS_FILLS": STATUS_FILLS,
         "OUTCOME_WORDS": OUTCOME_WORDS,
-        "link": lambda entry: _link(entry, folder),
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
     }
     return environment
 
 
-def _link(entry: TrendEntry, folder: Path) -> str | None:
+def _link(folder: Path, entry: TrendEntry) -> str | None:
     """Return the relative address of a run's page, else of its report; None where both are gone."""
     report = Path(entry.report).name
     names = (page_of(Path(report)).name, report)
@@ -180,9 +185,9 @@ def cut(text: str, limit: int = TEXT_LIMIT) -> Markup:
 
 def bars(values: Iterable[float | Decimal | None], slots: int) -> list[tuple[str, str, str]]:
     """Return x, y and height of a bar for each value but None and 0, in the last of `slots`, each 10 wide, 40 high."""
-    values = [float(value or 0) for value in values]
-    first, largest = slots - len(values), max(values, default=0)
-    heights = [max(38 * value / largest, 2) if value > 0 else 0 for value in values]
+    numbers = [float(value or 0) for value in values]
+    first, largest = slots - len(numbers), max(numbers, default=0)
+    heights = [max(38 * number / largest, 2) if number > 0 else 0 for number in numbers]
     return [
         (f"{10 * (first + place) + 1.5:g}", f"{39 - height:.1f}", f"{height:.1f}")
         for place, height in enumerate(heights)

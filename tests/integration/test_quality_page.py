@@ -18,7 +18,8 @@ from xml.etree import ElementTree
 import pytest
 from pydantic import BaseModel
 
-from include.pipeline import write_report
+from include.ingestion import IngestionError
+from include.pipeline import ingest_delivery, write_report
 from include.quality.page import INDEX_ENTRIES, INDEX_PAGE, TEMPLATES, money, page_of
 from include.quality.page import main as page_main
 from include.quality.report import Comparison, Report, UnknownColumn
@@ -435,15 +436,31 @@ def test_a_run_writes_its_page_beside_its_report(settings: Settings) -> None:
 def test_a_page_that_cannot_be_written_costs_nothing_but_itself(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = settings.data_quality_report_path
-    (folder / INDEX_ENTRIES).mkdir(parents=True)
+    with pytest.raises(IngestionError, match=r"customers\.csv"):
+        ingest_delivery(settings, logical_date=reports.DAY, run_id="run")
+    page = page_of(write_report(settings, run_id="run"))
+    page.unlink()
+    page.mkdir()
+
+    with caplog.at_level(logging.ERROR):
+        path = write_report(settings, run_id="run")
+
+    assert page_of(path) == page
+    assert Report.load(path).run.run_id == "run"
+    assert "can't be written" in caplog.text
+
+
+def test_an_index_that_cannot_be_written_costs_neither_report_nor_page(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    (settings.data_quality_report_path / INDEX_PAGE).mkdir(parents=True)
 
     with caplog.at_level(logging.ERROR):
         path = write_report(settings, run_id="run")
 
     assert Report.load(path).run.run_id == "run"
-    assert not page_of(path).exists()
-    assert "the report's page can't be written" in caplog.text
+    assert page_of(path).is_file()
+    assert "can't be written" in caplog.text
 
 
 def test_the_page_of_the_newest_report_is_written_and_its_path_printed(

@@ -12,7 +12,7 @@ import pytest
 from include.dbt.manifest import build_manifest, manifest_path
 from include.quality.report import SCHEMA_PATH, schema_text
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
-from scripts import data_dictionary
+from scripts import data_dictionary, data_quality_guide
 from tests.support.documents import RUN_DOCUMENTS, anchors, blocks, code, documents, prose
 from tests.support.settings import DATABRICKS
 
@@ -45,6 +45,14 @@ def test_the_data_dictionary_is_what_the_manifest_says() -> None:
     assert DOCUMENTS["docs/architecture/data_dictionary.md"] == data_dictionary.dictionary(manifest), (
         "run `make docs` and commit what it writes"
     )
+
+
+def test_the_list_of_tests_is_what_the_manifest_says() -> None:
+    build_manifest()
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    document = DOCUMENTS["docs/DATA_QUALITY_GUIDE.md"]
+
+    assert document == data_quality_guide.guide(document, manifest), "run `make docs` and commit what it writes"
 
 
 def test_the_published_schema_of_the_report_is_what_its_types_say() -> None:
