@@ -68,7 +68,7 @@ def describe(
     run = report.run
     common = {
         "verdict": report.verdict,
-        "why": getattr(report, "why", None),
+        "why": report.why,
         "run_id": run.run_id,
         "delivered_at": run.delivered_at and time_text(run.delivered_at),
         "report": report_path.name,
