@@ -217,11 +217,11 @@ def test_the_report_says_what_came_of_the_records(
 
 def test_the_report_counts_what_changed(dag_stages: dict[str, Stage]) -> None:
     assert report_of(dag_stages["2026-01-06"])["changes"] == [
-        {"entity": "customer", "new": 2, "changed": 2, "closed": 2, "returned": 0},
+        {"entity": "customer", "new": 2, "changed": 1, "closed": 2, "returned": 0},
         {"entity": "account", "new": 0, "changed": 4, "closed": 2, "returned": 0},
     ]
     assert report_of(dag_stages["2026-01-07"])["changes"] == [
-        {"entity": "customer", "new": 1, "changed": 1, "closed": 1, "returned": 1},
+        {"entity": "customer", "new": 1, "changed": 0, "closed": 1, "returned": 1},
         {"entity": "account", "new": 2, "changed": 0, "closed": 0, "returned": 1},
     ]
 
