@@ -33,7 +33,7 @@ def short(run_id: str) -> str:
 def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is_killed(tmp_path: Path) -> None:
     """While the DAG is switched off, two manual runs are triggered, the later one first, and a backfill is created.
 
-    Switching it on starts all of them, and with them the scheduled run of today. A task of the backfill is killed. Its
+    Switching it on starts all of them, and with them the scheduled run of the last 02:00. A task of the backfill is killed. Its
     last day's files come again in the runs after it, so that nothing in the tables may change any more. While the first
     manual run works, the files are taken away, so that the second is refused, and a run of a day that has gone by is
     triggered: it is refused, too, and disturbs nobody.
@@ -56,6 +56,7 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
     def states() -> dict[str, str]:
         return {short(run_id): state for run_id, state in airflow.query("select run_id, state from dag_run")}
 
+    scheduled = f"scheduled__{datetime.now(UTC) - timedelta(hours=2):%Y-%m-%d}"  # for the last 02:00 that is past
     with airflow.scheduler():
         wait_until(lambda: airflow.query("select 1 from dag where dag_id = 'lc_pipeline'"), seconds=120)
         later = datetime.now(UTC) + timedelta(minutes=3)  # Airflow keeps the tasks back until then
@@ -82,8 +83,7 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
             "group by run_id order by min(start_date)"
         )
 
-    today = f"scheduled__{datetime.now(UTC):%Y-%m-%d}"
-    green = ["backfill__2026-01-06", "backfill__2026-01-07", today, "now"]
+    green = ["backfill__2026-01-06", "backfill__2026-01-07", scheduled, "now"]
     assert states() == dict.fromkeys(green, "success") | {"later": "failed", "of_the_past": "failed"}
     order = [short(run_id) for run_id, _, _ in worked]
     assert order == [*green, "of_the_past", "later"]
