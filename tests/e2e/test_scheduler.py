@@ -34,8 +34,8 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
     """While the DAG is switched off, two manual runs are triggered, the later one first, and a backfill is created.
 
     Switching it on starts all of them, and with them the scheduled run of the last 02:00. A task of the backfill is
-    killed. Its last day's files come again in the runs after it, so that nothing in the tables may change any more. While
-    the first manual run works, the files are taken away, so that the second is refused, and a run of a day that has gone
+    killed. Its last day's files come again in the runs after it, so that nothing in the tables may change. While
+    the first manual run works, the files are taken away, so that the second is refused; a run of a day that has gone
     by is triggered: it is refused, too, and disturbs nobody.
     """
     settings = settings_in(tmp_path / "live")
