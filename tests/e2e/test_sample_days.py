@@ -253,7 +253,8 @@ def test_a_refused_delivery_makes_the_run_red_and_changes_nothing_but_the_report
     assert refused.run.states["ingest"] == "failed"
     assert refused.run.states["quality_report"] == "failed"
     assert {task for task, state in refused.run.states.items() if state == "success"} == {"wait_for_turn"}
-    assert set(refused.run.states.values()) == {"success", "failed", "upstream_failed"}
+    assert set(refused.run.states.values()) == {"success", "failed", "upstream_failed", "skipped"}
+    assert all(task.startswith("assets.") for task, state in refused.run.states.items() if state == "skipped")
     assert refused.settings.duckdb_path.read_bytes() == before.settings.duckdb_path.read_bytes()
     assert outputs_of(refused) == outputs_of(before)
     ledger = "landing/ledger.jsonl"
