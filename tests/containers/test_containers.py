@@ -46,7 +46,7 @@ def test_nobody_gets_in_without_the_generated_password(stack: Stack) -> None:
 
 def test_dag_triggered_over_rest_leaves_exports_and_report_in_the_volume(stack: Stack, tmp_path: Path) -> None:
     stack.log_in()
-    wait_until(lambda: stack.status("GET", "/api/v2/dags/lc_pipeline") == 200, seconds=120)
+    wait_until(lambda: stack.status("GET", "/api/v2/dags/lc_pipeline") == 200, seconds=300)
     assert stack.call("GET", "/api/v2/importErrors")["import_errors"] == []
     stack.call("PATCH", "/api/v2/dags/lc_pipeline", {"is_paused": False})
     stack.wait_for(stack.trigger("2026-01-05T02:00:00Z"), "success")
@@ -65,10 +65,10 @@ def test_history_outlives_the_stack_and_a_killed_scheduler_costs_nothing(stack: 
     stack.log_in()
     run = stack.trigger("2026-01-06T02:00:00Z")
     snapshot = f"{run}/taskInstances/snapshots.snap_account"
-    wait_until(lambda: stack.call("GET", snapshot)["state"] == "running", seconds=240)
+    wait_until(lambda: stack.call("GET", snapshot)["state"] == "running", seconds=900)
     began = stack.engine.services()["scheduler"]["State"]["StartedAt"]
     stack.engine.exec("scheduler", "sh", "-c", "kill -9 -1", check=False)
-    wait_until(lambda: stack.engine.services()["scheduler"]["State"]["StartedAt"] != began, seconds=60)
+    wait_until(lambda: stack.engine.services()["scheduler"]["State"]["StartedAt"] != began, seconds=180)
 
     stack.wait_for(run, "success")
     assert stack.call("GET", snapshot)["try_number"] == 2

@@ -96,14 +96,14 @@ def test_the_example_goes_on_only_if_the_verdict_allows_it(tmp_path: Path) -> No
     }
     states: dict[str, dict[str, str]] = {}
     with airflow.scheduler() as address:
-        wait_until(lambda: airflow.query("select 1 from asset_active where name = 'account_summary'"), seconds=240)
-        wait_until(lambda: airflow.call("dags", "list", "-o", "plain").returncode == 0, seconds=60)
+        wait_until(lambda: airflow.query("select 1 from asset_active where name = 'account_summary'"), seconds=900)
+        wait_until(lambda: airflow.call("dags", "list", "-o", "plain").returncode == 0, seconds=300)
         (asset,) = airflow.query("select id from asset where name = 'account_summary'")
         ended = "select run_id from dag_run where state = 'success' order by id"
         for number, verdict in enumerate(("pass", "fail", "warn"), start=1):
             news = {"verdict": verdict, "why": "", "report": "", "delivered_at": "2026-01-05T02:00:00Z", "rows": 9}
             ask(address, "assets/events", {"asset_id": asset[0], "extra": news})
-            wait_until(lambda number=number: len(airflow.query(ended)) == number, seconds=240)  # type: ignore[misc]
+            wait_until(lambda number=number: len(airflow.query(ended)) == number, seconds=900)  # type: ignore[misc]
             run_id = airflow.query(ended)[-1][0]
             states[verdict] = dict(airflow.query(f"select task_id, state from task_instance where run_id = '{run_id}'"))
 

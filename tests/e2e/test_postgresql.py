@@ -47,7 +47,7 @@ def server() -> Iterator[str]:
         )
     try:
         ready = [BINARIES / "pg_isready", "-q", "-h", "127.0.0.1", "-p", port]
-        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, seconds=30)
+        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, seconds=120)
         yield f"127.0.0.1:{port}"
     finally:
         server.send_signal(signal.SIGINT)

@@ -67,15 +67,15 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
         airflow.call("dags", "unpause", "lc_pipeline").check_returncode()
 
         running = f"select pid from task_instance where {SNAPSHOT} = 'running' and run_id like 'backfill__2026-01-06%'"
-        wait_until(lambda: airflow.query(running), seconds=500)
+        wait_until(lambda: airflow.query(running), seconds=1500)
         os.kill(airflow.query(running)[0][0], signal.SIGKILL)
 
         half_way = f"select 1 from task_instance where {SNAPSHOT} in ('running', 'success') and run_id = 'now'"
-        wait_until(lambda: airflow.query(half_way) or states()["now"] == "failed", seconds=900)
+        wait_until(lambda: airflow.query(half_way) or states()["now"] == "failed", seconds=1500)
         for name in ("customers.csv", "accounts.csv"):
             (settings.input_path / name).unlink()
         trigger("of_the_past", "--logical-date", "2026-01-08T02:00:00Z")
-        wait_until(lambda: set(states().values()) <= {"success", "failed"}, seconds=500)
+        wait_until(lambda: set(states().values()) <= {"success", "failed"}, seconds=1500)
 
         worked = airflow.query(
             "select run_id, min(start_date), max(end_date) from task_instance where task_id not in "

@@ -55,7 +55,7 @@ class Stack:
 
     def wait_for(self, run: str, state: str) -> None:
         ended = ("success", "failed")
-        wait_until(lambda: self.call("GET", run)["state"] in ended, seconds=400)
+        wait_until(lambda: self.call("GET", run)["state"] in ended, seconds=1500)
         tasks = self.call("GET", f"{run}/taskInstances?limit=100")["task_instances"]
         assert self.call("GET", run)["state"] == state, {task["task_id"]: task["state"] for task in tasks}
 
