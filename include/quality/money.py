@@ -275,7 +275,8 @@ def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None
 def _rates_of(warehouse: Warehouse, time: datetime) -> list[dict[str, Any]]:
     """Return the tiers that held at a time, from the highest to the lowest: as macros/rates_in_force.sql does."""
     day = time.astimezone(UTC).date()
-    tiers = rows(warehouse, f"select * from {warehouse.relation('marts', 'interest_rate_tier')}")
+    found = rows(warehouse, f"select * from {warehouse.relation('marts', 'interest_rate_tier')}")
+    tiers = [{"valid_from_date": None, **tier} for tier in found]  # a table of before 1.0 has one set, without a day
     reached = [tier for tier in tiers if tier["valid_from_date"] is None or tier["valid_from_date"] <= day]
     newest = max((tier["valid_from_date"] for tier in reached if tier["valid_from_date"]), default=None)
     in_force = [tier for tier in reached if tier["valid_from_date"] == newest]
