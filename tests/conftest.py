@@ -20,6 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest files begin first, so that neither of two workers is left alone with one at the end."""
     longest = (
         "test_scheduler",
+        "e2e/test_alerts",
         "test_shell_blocks",
         "test_databricks",
         "test_sample_days",
