@@ -127,7 +127,8 @@ def test_the_documentation_describes_every_column(dbt: Dbt, built: dict[str, str
     dbt("docs", "generate")
 
     target = settings.duckdb_path.parent / "target"
-    catalog = json.loads((target / "catalog.json").read_text())["nodes"]
+    found = json.loads((target / "catalog.json").read_text())["nodes"]
+    catalog = {node: table for node, table in found.items() if not node.startswith("test.")}  # not kept rows
     manifest = json.loads((target / "manifest.json").read_text())["nodes"]
     undescribed = [
         f"{manifest[node]['name']}.{column}"
