@@ -25,7 +25,7 @@ from include.ingestion import IngestionError
 from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import Ledger
 from include.pipeline import DeliveryFailed, deliver
-from include.quality.tables import mart_changes
+from include.quality.money import of_marts
 from include.rebuild import rebuild
 from include.settings import Settings
 from include.warehouse import WarehouseError, open_warehouse
@@ -141,7 +141,7 @@ def test_a_session_that_is_not_in_utc_is_refused_and_its_literals_are_right_all_
 
     assert "The session's time zone is America/New_York, expected UTC: keep" in of_dbt.stdout
     assert Ledger.load(settings.landing_path) == before
-    found = mart_changes(open_warehouse(settings), before.entries[0])
+    found, _ = of_marts(open_warehouse(settings), before.entries[0])
     assert all(mart.changed_rows == mart.total_rows > 0 for mart in found), found
 
 

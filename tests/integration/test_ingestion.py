@@ -370,8 +370,8 @@ def test_a_file_that_changes_while_it_is_read_is_refused(first: Settings, monkey
     write_extracts(first.input_path, [*CUSTOMERS, customer("5")], ACCOUNTS)
     read = ingestion.read_csv
 
-    def append_while_reading(path: Path, columns: dict[str, str]) -> object:
-        table = read(path, columns)
+    def append_while_reading(path: Path, *others: object) -> object:
+        table = read(path, *others)
         with path.open("a") as file:
             file.write(f"{customer('6')}\n")
         return table
