@@ -145,7 +145,7 @@ class Settings:
     alerts: AlertSettings = AlertSettings()
 
     def connected(self) -> Settings:
-        """Return the same settings, whoever connects told: see DatabricksSettings.with_connection, and what it raises.
+        """Return the settings with credentials filled in: see DatabricksSettings.with_connection, and what it raises.
 
         Asks Airflow, so it is for tasks and not for what runs at the parsing of the DAG.
         """

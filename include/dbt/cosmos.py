@@ -70,8 +70,8 @@ def prepare_task(context: Any, _operator: Any) -> None:
 def collect_run_results(project_dir: str, *, context: Any, **_: Any) -> None:
     """Cosmos callback, called after each dbt task: keep run_results.json and release the warehouse.
 
-    Raises AirflowFailException where it is no use to try again: data tests are all that failed, or the engine rejects a
-    statement; unlike a locked file or a lost connection, these stay as they are.
+    Raises AirflowFailException where a retry would fail again: only data tests failed, or the engine rejects a
+    statement. A locked file or a lost connection may pass, and is retried.
     """
     release_warehouse()
     results = keep_run_results(load_settings(), context["run_id"], context["ti"].task_id, Path(project_dir, "target"))

@@ -47,7 +47,7 @@ _REJECTED = re.compile(
 
 
 def is_rejection(message: str) -> bool:
-    """Return True if an engine's error is about the statement itself, so that it is no use to try it again."""
+    """Return True if an engine's error is about the statement itself, so that trying again is useless."""
     return bool(_REJECTED.search(message))
 
 

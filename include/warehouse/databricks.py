@@ -88,7 +88,7 @@ class DatabricksWarehouse:
                         yield from part.to_batches()
                         part = self._fetch(cursor)
                 except WarehouseError as error:
-                    failures.append(error)  # whoever reads the stream from C++ makes another error of it
+                    failures.append(error)  # the reader of the stream, in C++, turns it into another error
                     raise
 
             try:
