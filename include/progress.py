@@ -39,7 +39,7 @@ class _Nothing:
 
 
 class _Lines:
-    """One line for each step, when it is done. A step that fails has none: the caller that catches the error shows it."""
+    """One line for each step, when it is done. A step that fails has none: who catches its error shows that."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
