@@ -1,5 +1,8 @@
 """What every error that the pipeline raises on purpose has in common, and how an error is told to people."""
 
+import sys
+from collections.abc import Callable
+
 
 class PipelineError(Exception):
     """Something that a person has to fix; the message says what is wrong and what to do, and needs no traceback."""
@@ -11,3 +14,13 @@ def one_line(error: BaseException) -> str:
         path = error.filename2 or error.filename
         return f"{path}: {error.strerror}" if path is not None else error.strerror
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def run_command(command: Callable[[], object]) -> int:
+    """Call what a command does; return 0, or 1 after one line on stderr that says what is wrong."""
+    try:
+        command()
+    except (PipelineError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
+    return 0

@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from include.errors import PipelineError, one_line
+from include.errors import PipelineError, run_command
 from include.files import scratch_folder
 from include.ledger import FILE_NAMES, Ledger, time_text
 from include.pipeline import build
@@ -79,13 +79,7 @@ def _show(folder: Path, name: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
     argparse.ArgumentParser(prog="python -m include.rebuild", description=__doc__).parse_args(arguments)
-    try:
-        count = rebuild(load_settings())
-    except (PipelineError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
-    print(f"rebuilt from {count} deliveries")
-    return 0
+    return run_command(lambda: print(f"rebuilt from {rebuild(load_settings())} deliveries"))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import duckdb
 from include import duckdb_paths
 from include.dbt.manifest import load_manifest
 from include.dbt.runner import DbtFailed, run_dbt
-from include.errors import PipelineError, one_line
+from include.errors import PipelineError, run_command
 from include.files import lock, replacing, scratch_folder
 from include.ingestion import ingest
 from include.ledger import Ledger, time_text
@@ -557,12 +557,9 @@ def _row(connection: duckdb.DuckDBPyConnection, select: str) -> tuple[int, ...]:
 def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
     options = _parser().parse_args(arguments)
-    try:
-        migrate(load_settings(), options.database, time_zone=options.time_zone, dry_run=options.dry_run)
-    except (PipelineError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(
+        lambda: migrate(load_settings(), options.database, time_zone=options.time_zone, dry_run=options.dry_run)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

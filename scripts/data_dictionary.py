@@ -11,7 +11,7 @@ from typing import Any
 
 from include.dbt.descriptions import test_description
 from include.dbt.manifest import check_manifest
-from include.errors import PipelineError
+from include.errors import run_command
 from include.files import replacing
 from include.layers import LAYERS
 from include.settings import PROJECT_ROOT
@@ -210,12 +210,7 @@ def write(path: Path = PATH) -> Path:
 
 def main() -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
-    try:
-        print(write().relative_to(PROJECT_ROOT))
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(lambda: print(write().relative_to(PROJECT_ROOT)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from include.dbt import runner
 from include.dbt.manifest import current_manifest, load_manifest, target_dir
 from include.dbt.runner import DbtFailed
-from include.errors import PipelineError, one_line
+from include.errors import one_line, run_command
 from include.files import replacing
 from include.settings import PROJECT_ROOT, Settings, load_settings
 from include.warehouse import WarehouseError, open_warehouse
@@ -53,21 +53,21 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the documentation and print its path; return 0, or 1 with one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m include.dbt.docs", description=__doc__)
     parser.add_argument("--no-catalog", action="store_true", help="do not ask the warehouse")
+    options = parser.parse_args(arguments)
+    return run_command(lambda: _write_and_tell("on request" if options.no_catalog else None))
+
+
+def _write_and_tell(without: str | None) -> None:
+    """Write the documentation and print its path; `without` says why the catalogue is left out, if it is."""
+    settings = load_settings()
     try:
-        without = "on request" if parser.parse_args(arguments).no_catalog else None
-        settings = load_settings()
-        try:
-            if without is None and not open_warehouse(settings).has_history():
-                without = "it has no tables yet"
-        except WarehouseError as error:
-            without = one_line(error)
-        path = write_docs(settings, catalog=without is None)
-        shown = path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path
-        print(f"dbt docs: {shown}" + (f" (without the warehouse's catalogue: {without})" if without else ""))
-    except (PipelineError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
-    return 0
+        if without is None and not open_warehouse(settings).has_history():
+            without = "it has no tables yet"
+    except WarehouseError as error:
+        without = one_line(error)
+    path = write_docs(settings, catalog=without is None)
+    shown = path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path
+    print(f"dbt docs: {shown}" + (f" (without the warehouse's catalogue: {without})" if without else ""))
 
 
 if __name__ == "__main__":

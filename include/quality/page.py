@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from pydantic import ValidationError
 
-from include.errors import PipelineError, one_line
+from include.errors import run_command
 from include.files import replacing
 from include.ledger import time_text
 from include.quality.flow import lanes
@@ -257,16 +257,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m include.quality.page", description=__doc__)
     parser.add_argument("report", nargs="?", type=Path, help="a report's JSON file; default: the newest")
-    try:
-        folder = load_settings().data_quality_report_path
-        path = parser.parse_args(arguments).report or newest_report(folder)
-        if path is None:
-            raise PipelineError(f"{folder} has no report yet: `make run` makes one")
+    options = parser.parse_args(arguments)
+
+    def write() -> None:
+        path = options.report or newest_report(load_settings().data_quality_report_path)
         print(write_pages(Report.load(path), path))
-    except (PipelineError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
-    return 0
+
+    return run_command(write)
 
 
 if __name__ == "__main__":

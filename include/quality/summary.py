@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from include.errors import PipelineError, one_line
+from include.errors import run_command
 from include.ledger import time_text
 from include.quality.build import newest_report
 from include.quality.page import page_of
@@ -89,16 +89,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the summary of a report; return 0, or 1 with one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m include.quality.summary", description=__doc__)
     parser.add_argument("report", nargs="?", type=Path, help="a report's file; default: the newest")
-    try:
+    options = parser.parse_args(arguments)
+
+    def show() -> None:
         settings = load_settings()
-        path = parser.parse_args(arguments).report or newest_report(settings.data_quality_report_path)
-        if path is None:
-            raise PipelineError(f"{settings.data_quality_report_path} has no report yet: `make run` makes one")
-        print(summary(path, settings.output_path))
-    except (PipelineError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
-    return 0
+        print(summary(options.report or newest_report(settings.data_quality_report_path), settings.output_path))
+
+    return run_command(show)
 
 
 if __name__ == "__main__":
