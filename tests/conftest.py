@@ -39,6 +39,15 @@ def settings(tmp_path: Path) -> Settings:
     return settings_in(tmp_path)
 
 
+@pytest.fixture(params=["duckdb", "databricks"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings of each engine in turn."""
+    if request.param == "duckdb":
+        return settings_in(tmp_path)
+    warehouse: LocalWarehouse = request.getfixturevalue("warehouse")
+    return warehouse.settings(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWarehouse]:
     """A local SQL warehouse for all tests of this process."""

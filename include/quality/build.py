@@ -273,6 +273,10 @@ class _TableReader:
             self._readable = not error.may_pass  # a held file is waited for each time, and one message is enough
             self.problems.append(f"not all tables could be read: {' '.join(str(error).split())[:500]}")
             return None
+        except Exception as error:  # a report that lacks a section is worth more than none
+            log.exception("a section of the report could not be made")
+            self.problems.append(f"a section could not be made: {type(error).__name__}: {one_line(error)[:500]}")
+            return None
 
     def rows_found_by(self, test: DataTest, kept_in: str | None) -> DataTest:
         """Return a test with what the tables say of it: the rows that it found, and of how many.

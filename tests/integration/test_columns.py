@@ -15,9 +15,7 @@ from include.pipeline import deliver
 from include.rebuild import rebuild
 from include.settings import Settings
 from tests.support.deliveries import CUSTOMERS_HEADER, day
-from tests.support.local_warehouse import LocalWarehouse
 from tests.support.project import add_column, use_copy
-from tests.support.settings import settings_in
 from tests.support.tables import NULL, Table, read_table, read_tables
 
 pytestmark = pytest.mark.slow
@@ -25,12 +23,10 @@ pytestmark = pytest.mark.slow
 Deliver = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture(params=["duckdb", "databricks"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    if request.param == "duckdb":
-        return settings_in(tmp_path)
-    warehouse: LocalWarehouse = request.getfixturevalue("warehouse")
-    return warehouse.settings(tmp_path)
+@pytest.fixture
+def settings(engine: Settings) -> Settings:
+    """Each engine in turn."""
+    return engine
 
 
 @pytest.fixture

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from include.pipeline import deliver
 from include.settings import Settings
 from tests.support.deliveries import ACCOUNTS_HEADER, CUSTOMERS_HEADER, account, customer, day, write_extracts
-from tests.support.local_warehouse import LocalWarehouse
 from tests.support.reference_model import BLANKS, Record, Reference
-from tests.support.settings import settings_in
 from tests.support.tables import read_tables, rows_like
 
 pytestmark = pytest.mark.slow
@@ -65,14 +62,6 @@ def records(lines: list[str], header: str) -> list[Record]:
         Record(row) if len(row) == width else Record(row[:width], f"expected {width} fields, found {len(row)}", line)
         for line, row in rows
     ]
-
-
-@pytest.fixture(params=["duckdb", "databricks"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    if request.param == "duckdb":
-        return settings_in(tmp_path)
-    warehouse: LocalWarehouse = request.getfixturevalue("warehouse")
-    return warehouse.settings(tmp_path)
 
 
 def test_large_and_odd_values_are_treated_by_the_rules(engine: Settings) -> None:

@@ -17,6 +17,7 @@ from include.layers import LAYERS
 from include.pipeline import DeliveryFailed, deliver, write_report
 from include.quality.masking import SHOWN
 from include.settings import PROJECT_ROOT, Settings
+from tests.support.databases import execute
 from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.settings import settings_in
 from tests.support.stages import Stage
@@ -285,6 +286,16 @@ def test_a_rate_that_was_changed_in_place_is_a_problem(copy: Settings) -> None:
 
     assert len(problems) == 1
     assert "is 62.00 by the rates that now stand for its day, and was 70.00" in problems[0]
+
+
+def test_a_section_that_cannot_be_made_is_named_and_costs_no_other(copy: Settings) -> None:
+    execute(copy.duckdb_path, "alter table main_marts.interest_rate_tier drop column from_balance_amount")
+
+    report = report_in(deliver(copy, logical_date=day(6), run_id="again"))
+
+    assert report["interest"] is None
+    assert "a section could not be made: KeyError: 'from_balance_amount'" in report["problems"]
+    assert report["balances"]["mismatches"] == []
 
 
 def test_reports_of_earlier_versions_go_on_in_the_trend(copy: Settings) -> None:
