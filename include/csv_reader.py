@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from include.errors import PipelineError
@@ -148,8 +149,6 @@ def _likeness(one: str, other: str) -> float:
 
 def _check_unnamed(path: Path, names: Sequence[str], table: pa.Table) -> None:
     """Refuse a value below a header that names nothing. Columns without any are a spreadsheet's trailing commas."""
-    import pyarrow.compute as pc
-
     for position, name in enumerate(names):
         if name == "":
             is_value = pc.and_(pc.not_equal(table[position], ""), pc.is_null(table["malformed_reason"]))

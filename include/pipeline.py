@@ -22,14 +22,13 @@ from include.ledger import FINISHED, Ledger, time_text
 from include.preflight import check_paths
 from include.progress import step
 from include.quality import build as quality_report
+from include.quality.report import IngestionNote, Outcome
 from include.settings import Settings
 from include.turns import alone
 from include.warehouse import Warehouse, open_warehouse
 
 if TYPE_CHECKING:
     from dbt.contracts.results import RunResult
-
-    from include.quality.report import Outcome
 
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
 """dbt's command for a delivery; unit tests test the code and not the day's data, and run in `make test`."""
@@ -248,8 +247,6 @@ def _note_ingestion(
     full_refresh: bool,
     warnings: tuple[str, ...] = (),
 ) -> None:
-    from include.quality.report import IngestionNote
-
     note = IngestionNote(
         run_id=run_id,
         outcome=outcome,

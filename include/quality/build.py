@@ -154,14 +154,6 @@ def _versions(settings: Settings) -> Versions:
     )
 
 
-def newest_report(folder: Path) -> Path:
-    """Return the report that was written last. Raises PipelineError where there is none."""
-    path = max(folder.glob("quality_report_*.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
-    if path is None:
-        raise PipelineError(f"{folder} has no report yet: `make run` makes one")
-    return path
-
-
 class _TableReader:
     """Reads what comes from the tables: None where it can't be read, and `problems` says why."""
 

@@ -24,7 +24,7 @@ from include.errors import run_command
 from include.files import replacing
 from include.ledger import time_text
 from include.quality.flow import lanes
-from include.quality.report import Report, TrendEntry
+from include.quality.report import Report, TrendEntry, newest_report
 from include.settings import load_settings
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -253,8 +253,6 @@ def sentence(text: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write a page and print its path; return 0, or 1 with one line on stderr."""
-    from include.quality.build import newest_report
-
     parser = argparse.ArgumentParser(prog="python -m include.quality.page", description=__doc__)
     parser.add_argument("report", nargs="?", type=Path, help="a report's JSON file; default: the newest")
     options = parser.parse_args(arguments)

@@ -525,6 +525,14 @@ class PastReport(_Past):
     interest: PastInterest | None = None
 
 
+def newest_report(folder: Path) -> Path:
+    """Return the report that was written last. Raises PipelineError where there is none."""
+    path = max(folder.glob("quality_report_*.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
+    if path is None:
+        raise PipelineError(f"{folder} has no report yet: `make run` makes one")
+    return path
+
+
 class _WithoutFieldTitles(GenerateJsonSchema):
     """Leaves out the titles of fields, which only repeat their names."""
 

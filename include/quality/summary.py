@@ -8,9 +8,8 @@ from pathlib import Path
 
 from include.errors import run_command
 from include.ledger import time_text
-from include.quality.build import newest_report
 from include.quality.page import page_of
-from include.quality.report import KeyChanges, Report
+from include.quality.report import KeyChanges, Report, newest_report
 from include.quality.verdict import PROBLEM_STATUSES
 from include.settings import load_settings
 

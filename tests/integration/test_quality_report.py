@@ -17,8 +17,7 @@ from include.artifacts import artifacts_dir
 from include.dbt.manifest import manifest_path
 from include.ingestion import IngestionError, ingest
 from include.pipeline import ingest_delivery, write_report
-from include.quality.build import newest_report
-from include.quality.report import SCHEMA_PATH, SCHEMA_VERSION
+from include.quality.report import SCHEMA_PATH, SCHEMA_VERSION, newest_report
 from include.quality.summary import main as summary_main
 from include.quality.tables import failing_rows
 from include.settings import Settings
