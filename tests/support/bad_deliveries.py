@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.deliveries import ACCOUNTS_HEADER, CUSTOMERS_HEADER, write_extracts
+from tests.support.deliveries import ACCOUNTS_HEADER, CUSTOMERS_HEADER, account, customer, write_extracts
 
-CUSTOMERS = [f"{number},Ünï {number},yes" for number in range(1, 9)]
-ACCOUNTS = [f"0{number},{number},{number}00.00,savings" for number in range(1, 9)]
+NUMBERS = [str(number) for number in range(1, 9)]
+CUSTOMERS = [customer(number, name=f"Ünï {number}", has_loan="yes") for number in NUMBERS]
+ACCOUNTS = [account(f"0{number}", customer_id=number, balance=f"{number}00.00") for number in NUMBERS]
 DROP_PCT = "45"
 """MAX_ROW_DROP_PCT, so that a file cut in half is refused."""
 
@@ -26,7 +27,7 @@ class Bad:
     error: str
 
     def write(self, folder: Path) -> None:
-        write_extracts(folder, [*CUSTOMERS, "9,Nine,no"], ACCOUNTS)
+        write_extracts(folder, [*CUSTOMERS, customer("9", name="Nine")], ACCOUNTS)
         self.spoil(folder / f"{self.file}.csv")
 
 

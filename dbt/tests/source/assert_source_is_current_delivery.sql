@@ -19,4 +19,4 @@ with counted as (
 )
 
 select * from counted
-where found_count <> landed_count or highest_row_number is distinct from landed_count
+where found_count is distinct from landed_count or highest_row_number is distinct from landed_count

@@ -18,4 +18,4 @@ with checked as (
 )
 
 select * from checked
-where read_count <> accounted_count
+where read_count is distinct from accounted_count

@@ -19,4 +19,4 @@ with checked as (
 )
 
 select * from checked
-where (record_status = 'quarantined') <> (coalesce(failure_reasons, '') <> '')
+where (record_status = 'quarantined') is distinct from (coalesce(failure_reasons, '') <> '')
