@@ -6,13 +6,16 @@ that its values are there when it is declared later. dbt/macros/landing/landed.s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import yaml
 
 from include.dbt import runner
-from include.entities import Entity
+from include.entities import ENTITIES, Entity
 from include.quoting import quoted
 
 UNDECLARED = "received__"
@@ -29,14 +32,32 @@ class Column:
 
 def declared_columns(entity: Entity) -> tuple[Column, ...]:
     """Return the columns of an extract, in the order of src_*: those that name a header in dbt's _source.yml."""
-    path = runner.DBT_DIR / "models/source/_source.yml"
+    return tuple(
+        Column(name, meta["header"], is_required=not meta.get("optional", False))
+        for name, meta in _declarations(entity, runner.DBT_DIR)
+    )
+
+
+def harmless_columns() -> frozenset[str]:
+    """Return the declared columns that _source.yml calls harmless: whatever table has them, a report may show them."""
+    return _harmless_columns(runner.DBT_DIR)
+
+
+@cache  # a report asks for each of its rows
+def _harmless_columns(dbt_dir: Path) -> frozenset[str]:
+    return frozenset(
+        name for entity in ENTITIES for name, meta in _declarations(entity, dbt_dir) if meta.get("harmless", False)
+    )
+
+
+def _declarations(entity: Entity, dbt_dir: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    path = dbt_dir / "models/source/_source.yml"
     models = yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
     [columns] = [model["columns"] for model in models if model["name"] == entity.source]
-    return tuple(
-        Column(column["name"], meta["header"], is_required=not meta.get("optional", False))
-        for column in columns
-        if "header" in (meta := column.get("config", {}).get("meta", {}))
-    )
+    for column in columns:
+        meta = column.get("config", {}).get("meta", {})
+        if "header" in meta:
+            yield column["name"], meta
 
 
 def undeclared_headers(landed: Iterable[str]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ set -eu
 . ./env.sh
 pytest -q -p no:cacheprovider -m "not slow" tests/unit tests/dags
 pytest -q -p no:cacheprovider tests/integration/test_generated_deliveries.py -k reference
+pytest -q -p no:cacheprovider tests/integration/test_report_of_deliveries.py -k every_column
 """
 
 
