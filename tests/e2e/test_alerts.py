@@ -60,6 +60,8 @@ def test_a_scheduler_sends_one_mail_for_each_thing_that_happens(tmp_path: Path) 
             assert not has_ended("failed")
 
         with airflow.scheduler():
+            # The DAG was kept without a deadline above: a run that begins before it is read again would have none.
+            wait_until(lambda: airflow.query("select 1 from deadline_alert"), seconds=300)
             with alone(settings.landing_path, "working by hand"):
                 airflow.call("dags", "unpause", "lc_pipeline").check_returncode()
                 wait_until(lambda: mail.subjects, seconds=900)
