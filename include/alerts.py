@@ -27,6 +27,7 @@ from include.artifacts import artifacts_dir
 from include.files import replacing, run_key
 from include.ledger import FINISHED, Ledger, time_text
 from include.settings import AlertSettings, Settings, load_settings
+from include.ui import DAG_ID
 
 if TYPE_CHECKING:
     from airflow.sdk.bases.notifier import BaseNotifier
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from include.quality.report import Report, Verdict
 
 log = logging.getLogger(__name__)
-
-DAG_ID = "lc_pipeline"
 
 Event = Literal["red", "refused", "worse", "good again", "late"]
 

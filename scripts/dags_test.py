@@ -16,8 +16,7 @@ from airflow import listeners
 from airflow.sdk.listener import get_listener_manager
 
 from include.progress import Display, Update, display
-
-DAG_ID = "lc_pipeline"
+from include.ui import DAG_ID
 
 F = TypeVar("F", bound=Callable[..., None])
 listens: Callable[[F], F] = listeners.hookimpl
