@@ -7,20 +7,14 @@ from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain, task
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos.constants import (
-    DbtResourceType,
-    ExecutionMode,
-    InvocationMode,
-    LoadMode,
-    TestBehavior,
-    TestIndirectSelection,
-)
+from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior, TestIndirectSelection
+from cosmos.operators.local import DbtTestLocalOperator
 
 from include import alerts, tasks
 from include.assets import lineage
 from include.dbt import manifest, runner
-from include.dbt.cosmos import collect_run_results, detached_tests_of, node_name, prepare_task
-from include.layers import LAYERS
+from include.dbt.cosmos import collect_run_results, layers_to_render, node_name, prepare_task
+from include.layers import Layer
 from include.settings import load_settings
 from include.ui.links import QualityReportLink
 
@@ -66,7 +60,7 @@ profile = ProfileConfig(
 execution = ExecutionConfig(
     execution_mode=ExecutionMode.LOCAL,
     invocation_mode=InvocationMode.DBT_RUNNER,
-    test_indirect_selection=TestIndirectSelection.CAUTIOUS,  # tests of several parents have a task of their own
+    test_indirect_selection=TestIndirectSelection.CAUTIOUS,  # a model's task runs the tests that read it alone
 )
 dbt_args: dict[str, Any] = {
     "full_refresh": "{{ params.full_refresh }}",
@@ -76,17 +70,41 @@ dbt_args: dict[str, Any] = {
 }
 
 
-def rendering(layer: str) -> RenderConfig:
-    return RenderConfig(
-        load_method=LoadMode.DBT_MANIFEST,
-        select=[f"tag:{layer}"],
-        test_behavior=TestBehavior.BUILD,
-        should_detach_multiple_parents_tests=True,
-        node_converters={DbtResourceType.TEST: detached_tests_of(layer)},
-        normalize_task_id=node_name,
-        normalize_task_display_name=node_name,
-        emit_datasets=False,
-    )
+tests_of_several_tables = manifest.tests_of_several_tables()
+
+
+def layer_group(layer: Layer) -> DbtTaskGroup:
+    """Return a layer's task group: its models with their own tests, then the tests that read several tables."""
+    with DbtTaskGroup(
+        group_id=layer,
+        project_config=project,
+        profile_config=profile,
+        execution_config=execution,
+        render_config=RenderConfig(
+            load_method=LoadMode.DBT_MANIFEST,
+            select=[f"tag:{layer}"],
+            test_behavior=TestBehavior.BUILD,
+            normalize_task_id=node_name,
+            normalize_task_display_name=node_name,
+            emit_datasets=False,
+        ),
+        operator_args=dbt_args,
+    ) as group:
+        built = list(group.get_leaves())
+        if names := tests_of_several_tables[layer]:
+            tests = DbtTestLocalOperator(
+                task_id="tests",
+                select=names,
+                project_dir=runner.DBT_DIR,
+                profile_config=profile,
+                invocation_mode=InvocationMode.DBT_RUNNER,
+                install_deps=False,
+                partial_parse=False,
+                emit_datasets=False,
+                **dbt_args,
+            )
+            chain(built, tests)
+    return group
 
 
 with DAG(
@@ -133,22 +151,11 @@ with DAG(
         ),
     },
 ) as dag:
-    layers = [
-        DbtTaskGroup(
-            group_id=layer,
-            project_config=project,
-            profile_config=profile,
-            execution_config=execution,
-            render_config=rendering(layer),
-            operator_args=dbt_args,
-        )
-        for layer in LAYERS
-    ]
+    layers = [layer_group(layer) for layer in layers_to_render()]
 
     with TaskGroup("exports") as exports:
-        written = [task(tasks.export_csv)(), task(tasks.export_parquet)()]
-        published = [task(tasks.publish_tables)()] if settings.databricks else []
-        chain(written, *published, task(tasks.publish)())
+        steps = [tasks.write_files, *([tasks.publish_tables] if settings.databricks else []), tasks.publish]
+        chain(*(task(step)() for step in steps))
 
     report = task(trigger_rule=TriggerRule.ALL_DONE)(tasks.quality_report)()
     report.operator.operator_extra_links = (QualityReportLink(),)

@@ -15,7 +15,7 @@ from include.artifacts import artifacts_dir, timed_step
 from include.dbt.manifest import current_manifest, load_manifest
 from include.dbt.runner import NodeProgress, run_dbt
 from include.errors import PipelineError, one_line
-from include.exports import FORMATS, Format, publish_exports, write_exports
+from include.exports import publish_exports, write_exports
 from include.files import replacing
 from include.ingestion import Ingestion, IngestionError, ingest, unfinished_before
 from include.ledger import FINISHED, Ledger, time_text
@@ -146,10 +146,10 @@ def build(settings: Settings, *, run_id: str, full_refresh: bool = False, select
             raise DeliveryFailed("dbt failed: " + "; ".join(failed))
 
 
-def export(settings: Settings, format_: Format, *, run_id: str) -> None:
-    """Write both marts in one format, not yet visible to readers."""
-    with step(f"export {format_}"), timed_step(settings, run_id, f"export_{format_}"):
-        write_exports(open_warehouse(settings, run_id=run_id), settings.output_path, format_, run_id=run_id)
+def export(settings: Settings, *, run_id: str) -> None:
+    """Write both marts as Parquet and CSV, not yet visible to readers."""
+    with step("export"), timed_step(settings, run_id, "export"):
+        write_exports(open_warehouse(settings, run_id=run_id), settings.output_path, run_id=run_id)
 
 
 def publish_tables(settings: Settings, *, run_id: str) -> None:
@@ -191,8 +191,7 @@ def write_report(settings: Settings, *, run_id: str, failure: str | None = None)
 
 def _process(settings: Settings, *, run_id: str, full_refresh: bool = False) -> None:
     build(settings, run_id=run_id, full_refresh=full_refresh)
-    for format_ in FORMATS:
-        export(settings, format_, run_id=run_id)
+    export(settings, run_id=run_id)
     publish_tables(settings, run_id=run_id)
     publish(settings, run_id=run_id)
 

@@ -171,19 +171,11 @@ def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
 
 
 @in_turn
-def export_csv(*, dag_run: Any) -> None:
-    """Write both marts as CSV, not yet visible to readers."""
+def write_files(*, dag_run: Any) -> None:
+    """Write both marts as CSV and Parquet, not yet visible to readers."""
     from include import pipeline
 
-    pipeline.export(load_settings(), "csv", run_id=dag_run.run_id)
-
-
-@in_turn
-def export_parquet(*, dag_run: Any) -> None:
-    """Write both marts as Parquet, not yet visible to readers."""
-    from include import pipeline
-
-    pipeline.export(load_settings(), "parquet", run_id=dag_run.run_id)
+    pipeline.export(load_settings(), run_id=dag_run.run_id)
 
 
 @in_turn

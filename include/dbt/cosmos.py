@@ -1,4 +1,4 @@
-"""What Cosmos calls: to name and place tasks when the DAG is parsed, before and after each dbt task, and beforehand.
+"""What Cosmos calls: to name tasks when the DAG is parsed, before and after each dbt task, and beforehand.
 
 dbt is imported when a task runs: that takes seconds, and the DAG file imports this module.
 """
@@ -8,22 +8,20 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import get_parsing_context
 from airflow.sdk.exceptions import AirflowFailException
 from cosmos.dbt.graph import DbtNode
 from cosmos.dbt.runner import get_runner
-from cosmos.operators.local import DbtTestLocalOperator
 
 from include.artifacts import keep_run_results
-from include.dbt.manifest import check_manifest, layer_of_each_test, load_manifest
+from include.dbt.manifest import check_manifest, load_manifest
 from include.dbt.runner import environment_of_run, invoke, release_warehouse
-from include.layers import Layer
+from include.layers import LAYERS, Layer
 from include.settings import load_settings
 from include.warehouse import is_rejection
 
@@ -33,29 +31,16 @@ def node_name(node: DbtNode) -> str:
     return str(node.name)
 
 
-@cache
-def _layer_of_each_test() -> dict[str, Layer]:
-    return layer_of_each_test()
+def layers_to_render() -> tuple[Layer, ...]:
+    """Return the layers whose tasks this parse of the DAG file needs: all, or in a dbt task's own process its layer.
 
-
-def detached_tests_of(layer: str) -> Callable[..., BaseOperator | list[BaseOperator]]:
-    """Return Cosmos' converter for the tests of several parents, which run as tasks of their own.
-
-    Cosmos puts such a test into the group of every parent, so one that compares two layers would also run in the
-    earlier layer's group, before the later one is built. Here it becomes a task of the last layer that it reads, and
-    an empty list, to which any task can be chained, in the others.
+    Airflow parses the file in each task's process, and rendering the layers is most of that (0.1 s). `ingest` needs
+    all: where it skips the run, it looks for the tasks after it.
     """
-
-    def convert(*, task_id: str, task_args: dict[str, Any], dag: Any, task_group: Any, **_: Any) -> Any:
-        # The id alone says which test it is: as `node`, Cosmos 1.15 passes the last one of the group.
-        name = task_id.removesuffix("_test")
-        if _layer_of_each_test()[name] != layer:
-            return []
-        return DbtTestLocalOperator(
-            task_id=name, select=name, dag=dag, task_group=task_group, **{**task_args, "emit_datasets": False}
-        )
-
-    return convert
+    task_id = get_parsing_context().task_id
+    if task_id in (None, "ingest"):
+        return LAYERS
+    return tuple(layer for layer in LAYERS if task_id.startswith(f"{layer}."))
 
 
 def prepare_task(context: Any, _operator: Any) -> None:

@@ -179,10 +179,17 @@ def layer_of(unique_id: str, nodes: Mapping[str, Any]) -> Layer:
     raise ValueError(f"{unique_id} has none of the tags {', '.join(LAYERS)}: give its folder one in dbt_project.yml")
 
 
-def layer_of_each_test() -> dict[str, Layer]:
-    """Map the name of each data test in the manifest to its layer, whose task group runs it. Raises as layer_of()."""
+def tests_of_several_tables() -> dict[Layer, list[str]]:
+    """Map each layer to the names, in order, of the data tests that read several tables, the last ones of that layer.
+
+    Raises as layer_of().
+    """
     nodes = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"]
-    return {node["name"]: layer_of(name, nodes) for name, node in nodes.items() if node["resource_type"] == "test"}
+    tests: dict[Layer, list[str]] = {layer: [] for layer in LAYERS}
+    for unique_id, node in sorted(nodes.items()):
+        if node["resource_type"] == "test" and len(node["depends_on"]["nodes"]) > 1:
+            tests[layer_of(unique_id, nodes)].append(node["name"])
+    return tests
 
 
 if __name__ == "__main__":

@@ -106,25 +106,41 @@ def test_each_dbt_node_is_in_the_group_of_its_layer(dag: DAG) -> None:
         "intermediate.int_savings_account_only",
         "marts.account_summary",
         "marts.customer_profile",
-        "exports.export_csv",
-        "exports.export_parquet",
+        "exports.write_files",
         "exports.publish",
     } <= tasks
 
 
-def test_a_test_of_several_models_runs_once_in_the_last_layer_that_it_reads(dag: DAG) -> None:
-    layers = manifest.layer_of_each_test()
-    nodes = json.loads(manifest.manifest_path().read_text())["nodes"].values()
-    of_several = {
-        node["name"] for node in nodes if node["resource_type"] == "test" and len(node["depends_on"]["nodes"]) > 1
-    }
+def test_the_tests_of_several_tables_are_the_last_task_of_the_last_layer_that_they_read(dag: DAG) -> None:
+    nodes = json.loads(manifest.manifest_path().read_text())["nodes"]
+    expected: dict[str, set[str]] = {}
+    for name, node in nodes.items():
+        if node["resource_type"] == "test" and len(set(node["depends_on"]["nodes"])) > 1:
+            expected.setdefault(f"{manifest.layer_of(name, nodes)}.tests", set()).add(node["name"])
 
-    placed: dict[str, list[str]] = {}
-    for task in dag.tasks:
-        group, _, name = task.task_id.rpartition(".")
-        placed.setdefault(name, []).append(group)
-    detached = {name: groups for name, groups in placed.items() if name in layers}
-    assert detached == {name: [layers[name]] for name in of_several}
+    of_several = [task for task in dag.tasks if task.label == "tests"]
+    assert {task.task_id: set(task.select) for task in of_several} == expected  # type: ignore[attr-defined]
+    for task in of_several:
+        group = {name for name in dag.task_ids if group_of(name) == group_of(task.task_id)}
+        assert task.get_flat_relative_ids(upstream=True) >= group - {task.task_id}, task.task_id
+
+
+@pytest.mark.parametrize("task_id", ["marts.tests", "staging.stg_account", "exports.publish", "ingest"])
+def test_a_tasks_own_process_parses_what_the_task_needs(task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = parse().dags["lc_pipeline"]
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "lc_pipeline")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", task_id)
+
+    part = parse().dags["lc_pipeline"]
+
+    assert {group_of(name) for name in part.task_ids} & set(LAYERS) == (
+        set(LAYERS) if task_id == "ingest" else {group_of(task_id)} & set(LAYERS)
+    )
+    found, expected = part.get_task(task_id), whole.get_task(task_id)
+    assert (type(found), found.trigger_rule, found.retries) == (type(expected), expected.trigger_rule, expected.retries)
+    if group_of(task_id) in LAYERS:
+        command, _ = found.build_cmd(context={}, cmd_flags=[])  # type: ignore[union-attr]
+        assert command == expected.build_cmd(context={}, cmd_flags=[])[0]  # type: ignore[union-attr]
 
 
 def test_a_model_is_built_together_with_its_tests(dag: DAG) -> None:
@@ -218,7 +234,7 @@ def test_on_databricks_tables_are_published_once_all_exports_are_written(dag: DA
     assert (tables in dag.task_ids) is ("databricks" in dag.tags)
 
     if "databricks" in dag.tags:
-        assert dag.get_task(tables).upstream_task_ids == {"exports.export_csv", "exports.export_parquet"}
+        assert dag.get_task(tables).upstream_task_ids == {"exports.write_files"}
         assert dag.get_task(tables).downstream_task_ids == {"exports.publish"}
 
 

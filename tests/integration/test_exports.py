@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include import exports
-from include.exports import FILES, FORMATS, ExportError, publish_exports, write_exports
+from include.exports import FILES, ExportError, publish_exports, write_exports
 from include.warehouse.duckdb import DuckDBWarehouse
 from tests.support.deliveries import day
 from tests.support.mounts import mounted
@@ -35,13 +35,8 @@ def warehouse(tmp_path: Path) -> DuckDBWarehouse:
     return DuckDBWarehouse(path)
 
 
-def write_all(warehouse: DuckDBWarehouse, output: Path, run_id: str) -> None:
-    for format_ in FORMATS:
-        write_exports(warehouse, output, format_, run_id=run_id)
-
-
 def test_csv_is_quoted_where_needed_ordered_by_key_and_in_utc(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
-    write_all(warehouse, tmp_path / "out", "one")
+    write_exports(warehouse, tmp_path / "out", run_id="one")
     publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
 
     assert (tmp_path / "out" / "account_summary.csv").read_bytes().decode() == (
@@ -56,7 +51,7 @@ def test_csv_is_quoted_where_needed_ordered_by_key_and_in_utc(warehouse: DuckDBW
 
 
 def test_nothing_is_visible_before_it_is_published(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
-    write_all(warehouse, tmp_path / "out", "one")
+    write_exports(warehouse, tmp_path / "out", run_id="one")
 
     assert [path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")] == []
 
@@ -64,7 +59,7 @@ def test_nothing_is_visible_before_it_is_published(warehouse: DuckDBWarehouse, t
 def test_publishing_replaces_all_files_and_their_manifest(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
     output = tmp_path / "out"
     for run_id in ("one", "two"):
-        write_all(warehouse, output, run_id)
+        write_exports(warehouse, output, run_id=run_id)
         publish_exports(output, run_id=run_id, delivered_at=day(5))
         with duckdb.connect(warehouse.path) as connection:
             connection.execute("delete from main_marts.account_summary where customer_id = 2")
@@ -85,11 +80,11 @@ def test_a_reader_that_has_opened_the_old_files_can_read_them_to_the_end(
     warehouse: DuckDBWarehouse, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    write_all(warehouse, output, "one")
+    write_exports(warehouse, output, run_id="one")
     publish_exports(output, run_id="one", delivered_at=day(5))
     with (output / "account_summary.csv").open() as reader:
         for run_id in ("two", "three", "four"):
-            write_all(warehouse, output, run_id)
+            write_exports(warehouse, output, run_id=run_id)
             publish_exports(output, run_id=run_id, delivered_at=day(5))
         assert len(reader.readlines()) == 3
     assert len(list((output / ".versions").iterdir())) == 2
@@ -99,7 +94,7 @@ def test_publishing_again_after_it_was_cut_off_ends_the_same(
     warehouse: DuckDBWarehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out"
-    write_all(warehouse, output, "one")
+    write_exports(warehouse, output, run_id="one")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(exports, "_link", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         publish_exports(output, run_id="one", delivered_at=day(5))
@@ -110,18 +105,21 @@ def test_publishing_again_after_it_was_cut_off_ends_the_same(
     assert all((output / name).exists() for name in FILES)
 
 
-def test_a_run_that_has_written_one_format_alone_is_not_published(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
-    write_exports(warehouse, tmp_path / "out", "csv", run_id="one")
+def test_a_run_that_has_not_written_every_file_is_not_published(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    write_exports(warehouse, tmp_path / "out", run_id="one")
+    (tmp_path / "out" / ".staging" / "one" / "account_summary.csv").unlink()
 
-    with pytest.raises(ExportError, match=r"has not written account_summary\.parquet, customer_profile\.parquet"):
+    with pytest.raises(ExportError, match=r"has not written account_summary\.csv: export again"):
         publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
 
 
 def test_csv_and_parquet_that_differ_in_rows_are_not_published(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
-    write_exports(warehouse, tmp_path / "out", "csv", run_id="one")
+    write_exports(warehouse, tmp_path / "out", run_id="one")
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("delete from main_marts.account_summary where customer_id = 2")
-    write_exports(warehouse, tmp_path / "out", "parquet", run_id="one")
+    write_exports(warehouse, tmp_path / "out", run_id="fewer")
+    staging = tmp_path / "out" / ".staging"
+    (staging / "fewer" / "account_summary.parquet").replace(staging / "one" / "account_summary.parquet")
 
     with pytest.raises(ExportError, match=r"account_summary disagree in rows \(\{'csv': 2, 'parquet': 1\}\)"):
         publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
@@ -135,7 +133,7 @@ def test_a_run_that_has_written_nothing_is_not_published(tmp_path: Path) -> None
 def test_a_file_that_stands_where_a_link_belongs_is_replaced(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "account_summary.csv").write_text("copied here by hand")
-    write_all(warehouse, tmp_path / "out", "one")
+    write_exports(warehouse, tmp_path / "out", run_id="one")
 
     publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
 
@@ -152,7 +150,7 @@ def test_stray_files_beside_the_versions_are_no_versions(warehouse: DuckDBWareho
 
     for run_id in ("one", "two", "three", "three"):
         if run_id != "three" or not (versions / "000003").exists():
-            write_all(warehouse, output, run_id)
+            write_exports(warehouse, output, run_id=run_id)
         publish_exports(output, run_id=run_id, delivered_at=day(5))
         assert json.loads((output / "manifest.json").read_text())["run_id"] == run_id
 
@@ -165,7 +163,7 @@ def test_versions_are_counted_past_their_six_digits(warehouse: DuckDBWarehouse, 
     for version in ("999998", "999999"):
         (tmp_path / "out" / ".versions" / version).mkdir(parents=True)
     for run_id in ("one", "two"):
-        write_all(warehouse, tmp_path / "out", run_id)
+        write_exports(warehouse, tmp_path / "out", run_id=run_id)
         publish_exports(tmp_path / "out", run_id=run_id, delivered_at=day(5))
 
     assert sorted(path.name for path in (tmp_path / "out" / ".versions").iterdir()) == ["1000000", "1000001"]
@@ -174,12 +172,12 @@ def test_versions_are_counted_past_their_six_digits(warehouse: DuckDBWarehouse, 
 def test_exports_are_written_and_counted_where_the_path_means_something_to_a_reader(
     warehouse: DuckDBWarehouse, tmp_path: Path
 ) -> None:
-    write_all(warehouse, tmp_path / "axb", "one")
+    write_exports(warehouse, tmp_path / "axb", run_id="one")
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("delete from main_marts.account_summary where customer_id = 2")
 
     for folder in ("a[x]b", "a*b", "customer_id=7"):  # as patterns, the first two match axb
-        write_all(warehouse, tmp_path / folder, "one")
+        write_exports(warehouse, tmp_path / folder, run_id="one")
         publish_exports(tmp_path / folder, run_id="one", delivered_at=day(5))
         files = json.loads((tmp_path / folder / "manifest.json").read_text())["files"]
         assert {name: files[name]["rows"] for name in ("account_summary.csv", "account_summary.parquet")} == {
@@ -193,10 +191,11 @@ def test_a_disk_that_fills_up_is_an_error_that_names_the_file(warehouse: DuckDBW
         connection.execute("insert into main_marts.customer_profile select 100 + range, range::varchar, true, "
                            "timestamp '2026-01-05' from range(50000)")  # fmt: skip
     with mounted(tmp_path / "out", "size=64k") as output, pytest.raises(ExportError) as error:
-        write_exports(warehouse, output, "csv", run_id="one")
+        write_exports(warehouse, output, run_id="one")
 
     assert re.fullmatch(
-        rf"{output}/\.staging/one/customer_profile\.csv can't be written: .*No space left on device.*", str(error.value)
+        rf"{output}/\.staging/one/customer_profile\.parquet can't be written: .*No space left on device.*",
+        str(error.value),
     )
 
 
@@ -205,7 +204,7 @@ def test_text_that_a_spreadsheet_takes_for_a_formula_is_exported_as_it_is(
 ) -> None:
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("update main_marts.customer_profile set customer_name = '=1+1' where customer_id = 1")
-    write_all(warehouse, tmp_path / "out", "one")
+    write_exports(warehouse, tmp_path / "out", run_id="one")
     publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5))
 
     assert "\n1,=1+1,true," in (tmp_path / "out" / "customer_profile.csv").read_text()

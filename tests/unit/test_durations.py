@@ -39,7 +39,7 @@ def test_what_was_not_noted_is_null(tmp_path: Path) -> None:
 
 
 def test_a_step_that_fails_is_noted_too(settings: Settings) -> None:
-    with pytest.raises(ValueError, match="bad"), timed_step(settings, "run", "export_csv"):
+    with pytest.raises(ValueError, match="bad"), timed_step(settings, "run", "export"):
         raise ValueError("bad")
 
     exports = seconds(artifacts_dir(settings, "run"), {})["exports"]

@@ -1,0 +1,20 @@
+{#
+    Fails if a source table does not hold the ledger's last delivery: its records differ in number from that delivery's
+    file. `entity` is the prefix of the file's fields in the ledger, as in customers_rows.
+#}
+{% test holds_current_delivery(model, entity) %}
+
+with counted as (
+
+    select
+        count(*) as found_count,
+        max(source_row_number) as highest_row_number,
+        {{ current_delivery()[entity ~ '_rows'] or 0 }} as landed_count
+    from {{ model }}
+
+)
+
+select * from counted
+where found_count is distinct from landed_count or highest_row_number is distinct from landed_count
+
+{% endtest %}
