@@ -64,6 +64,7 @@ execution = ExecutionConfig(
 )
 dbt_args: dict[str, Any] = {
     "full_refresh": "{{ params.full_refresh }}",
+    "dbt_cmd_global_flags": ["--no-populate-cache"],  # a task looks at the schemas of its own nodes
     "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],  # they test the code, not the day's data
     "interceptors": [tasks.hold_turn, prepare_task],
     "callback": collect_run_results,

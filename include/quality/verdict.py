@@ -52,7 +52,7 @@ def _failures(found: Findings) -> Iterator[str]:
 def _warnings(found: Findings) -> Iterator[str]:
     for file in found.reconciliation or ():
         if file.quarantined:
-            yield f"{file.quarantined} of {file.read} records of {file.file} are quarantined"
+            yield f"{file.quarantined:,} of {file.read:,} records of {file.file} are quarantined"
     for entity in found.stale_keys or ():
         if entity.count:
             yield f"{_count(entity.count, entity.entity)} came in bad records alone"
@@ -76,4 +76,4 @@ def _named(names: list[str]) -> str:
 
 
 def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

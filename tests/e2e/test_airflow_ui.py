@@ -18,7 +18,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from include.dbt import docs
+from include.quality.page import render_report
 from include.ui.pages import page_of_run
+from tests.support import reports as made_reports
 from tests.support.airflow_home import AirflowHome
 from tests.support.airflow_process import AirflowProcess
 from tests.support.browser import running_browser
@@ -79,6 +81,10 @@ PATHS = (
     f"/{DOCS}/dbt_docs",
     f"/{DOCS}/dbt_docs_index.html",
 )
+
+FAILING, MEANING, SQL = "assert_interest", "The interest is wrong: do a full refresh.", "select 1 as wrong"
+ROW = {"account_id": "A-4711", "annual_interest_amount": "0.01"}
+"""A failing test in the report of a red run: its name, what it means, its SQL and a failing row."""
 
 GUARDED = (
     *(prefix + path for prefix in PREFIXES for path in PATHS),
@@ -186,8 +192,12 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     report.with_suffix(".html").write_text("<!doctype html><title>Report</title><h1>report-of-a-run</h1>")
     (reports / "index.html").write_text(
         f"<!doctype html><title>Reports</title><h1>all-reports</h1><a href='{report.stem}.html'>of the run</a>"
+        "<a href='quality_report_red.html'>of a red run</a>"
         "<script>document.title = 'executed'</script>"
     )
+    finding = made_reports.failing_test(FAILING, description=MEANING, sql=SQL, failing_rows=(ROW,))
+    red = made_reports.report(verdict="fail", tests=(finding,))
+    (reports / "quality_report_red.html").write_text(render_report(red, reports / "quality_report_red.json"))
     (reports / "report.json").write_text("top-secret")
     (folder / "secret.html").write_text("top-secret")
     (reports / "link.html").symlink_to(folder / "secret.html")
@@ -340,6 +350,23 @@ def test_a_person_logs_in_and_opens_quality_from_the_toolbar(ui: Ui, page: Page)
     expect(frame.get_by_role("heading", name="all-reports")).to_be_visible()
     frame.get_by_role("link", name="of the run").click()
     expect(frame.get_by_role("heading", name="report-of-a-run")).to_be_visible()
+
+
+def test_a_person_unfolds_a_failing_test_to_what_it_means_its_rows_and_its_sql(ui: Ui, page: Page) -> None:
+    page.goto(ui.address)
+    enter(page, "reader")
+    page.get_by_role("link", name="Quality", exact=True).click()
+    frame = page.frame_locator("iframe[title=Quality]")
+    frame.get_by_role("link", name="of a red run").click()
+    row, sql = frame.get_by_role("cell", name=ROW["account_id"]), frame.get_by_text(SQL)
+    expect(frame.get_by_text(FAILING).first).to_be_visible()
+    expect(row).not_to_be_visible()
+
+    frame.locator("summary", has_text=FAILING).click()
+
+    expect(row).to_be_visible()
+    expect(sql).to_be_visible()
+    expect(frame.get_by_text(MEANING)).to_be_visible()
 
 
 def test_the_frame_executes_no_script(ui: Ui, page: Page) -> None:
