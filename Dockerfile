@@ -22,7 +22,7 @@ ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
     DBT_SEND_ANONYMOUS_USAGE_STATS=False \
     DO_NOT_TRACK=1
 
-# The commit that the image is built from, for the quality report: --build-arg GIT_REVISION="$(git rev-parse HEAD)".
+# The commit that the image is built from, for the quality report.
 ARG GIT_REVISION=""
 ENV GIT_REVISION=${GIT_REVISION}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from include.provenance import git_revision
 from tests.support.containers.engine import ROOT, Docker, Podman, build_stand_ins, install, public_images
 from tests.support.containers.stack import Stack
 from tests.support.processes import free_port
@@ -34,8 +35,9 @@ def stack() -> Iterator[Stack]:
     pulled = all(engine.can_pull(image) for image in public_images())
     images = {"RUNTIME_IMAGE": "runtime"} if pulled else build_stand_ins(engine, WORK)
     engine.environment |= images
-    argument = f"RUNTIME_IMAGE={images['RUNTIME_IMAGE']}"
-    engine.build(project, environment["LC_PIPELINE_IMAGE"], "--build-arg", argument)
+    arguments = {"RUNTIME_IMAGE": images["RUNTIME_IMAGE"], "GIT_REVISION": git_revision() or ""}
+    build_args = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
+    engine.build(project, environment["LC_PIPELINE_IMAGE"], *build_args)
     engine.down("--volumes")
     started = Stack(engine, port)
     try:
