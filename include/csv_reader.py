@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import mmap
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,10 @@ _QUOTED = re.compile(rb'"([^"]*+(?:""[^"]*+)*+)"')
 _BARE = re.compile(rb'[^,"\r\n]*')
 
 
+Content = bytes | mmap.mmap
+"""A file's bytes, as far as both have the same methods: slices, len(), find() and rfind()."""
+
+
 class BadExtract(PipelineError):
     """The file as a whole can't be taken; the message names it, what was expected and what was found."""
 
@@ -42,44 +47,62 @@ class Record(NamedTuple):
 
 
 def read_csv(
-    path: Path, columns: Sequence[Column], on_read: Callable[[int, int], None] = lambda end, rows: None
+    path: Path,
+    columns: Sequence[Column],
+    target: Path,
+    *,
+    name: Path | None = None,
+    on_read: Callable[[int, int], None] = lambda end, rows: None,
 ) -> pa.Table:
     """Read an extract (design, section 4) into a table of strings, exactly as received.
 
     Its columns: those of `columns` that the file has, in that order; the file's other ones, as `received__<header>`;
     `source_row_number` (int64, from 1), `raw_record` (NULL where it equals the fields joined by commas) and
     `malformed_reason` (NULL for a well-formed record). Fields are NULL only where a malformed record lacks them.
-    `on_read` is called after each block with the bytes and the records read so far. Raises BadExtract.
+
+    The table is mapped from the Arrow file that is written to `target`, and the extract, which must not change
+    meanwhile, is mapped too, so that neither has to fit into memory. Messages call the extract `name`, by default
+    `path`. `on_read` is called after each block with the bytes and the records read so far. Raises BadExtract.
     """
-    content = _content(path)
-    start = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+    name = name or path
+    content = _content(path, name)
+    start = len(codecs.BOM_UTF8) if content[:3] == codecs.BOM_UTF8 else 0
     start = _skip_empty_lines(content, start)
     if start == len(content):
-        raise BadExtract(f"{path} is empty: expected the header {_names(columns)} and records")
+        raise BadExtract(f"{name} is empty: expected the header {_names(columns)} and records")
     header = _Tokenizer(content).record(start)
-    names = _landed_names(path, header, columns)
-    table = _Reader(content, len(names)).read(header.end, on_read)
-    if table.num_rows == 0:
-        raise BadExtract(f"{path} has a header and no records: expected the full extract")
-    _check_unnamed(path, names, table)
+    names = _landed_names(name, header, columns)
+    reader = _Reader(content, len(names))
     declared = [column.name for column in columns if column.name in names]
-    kept = [*declared, *(name for name in names if name.startswith(UNDECLARED))]
-    positions = [*(names.index(name) for name in kept), *range(len(names), table.num_columns)]
-    return table.select(positions).rename_columns([*kept, "source_row_number", "raw_record", "malformed_reason"])
+    kept = [*declared, *(column for column in names if column.startswith(UNDECLARED))]
+    positions = [*(names.index(column) for column in kept), *range(len(names), len(reader.schema))]
+    landed = [*kept, *reader.schema.names[len(names) :]]
+    schema = pa.schema(
+        [reader.schema.field(position).with_name(column) for position, column in zip(positions, landed, strict=True)]
+    )
+    with pa.ipc.new_file(target, schema) as written:
+        for batch in reader.read(header.end, on_read):
+            _check_unnamed(name, names, batch)
+            written.write_batch(pa.record_batch([batch.column(position) for position in positions], schema))
+    if reader.rows == 0:
+        raise BadExtract(f"{name} has a header and no records: expected the full extract")
+    return pa.ipc.open_file(pa.memory_map(str(target))).read_all()
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, name: Path) -> Content:
+    """Map the file, which has to be text in UTF-8 as a whole."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
     except FileNotFoundError:
-        raise BadExtract(f"{path} is missing: expected the full extract") from None
+        raise BadExtract(f"{name} is missing: expected the full extract") from None
     except OSError as error:
-        raise BadExtract(f"{path} can't be read: expected the full extract ({error.strerror})") from None
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise BadExtract(f"{path} is UTF-16: expected UTF-8")
+        raise BadExtract(f"{name} can't be read: expected the full extract ({error.strerror})") from None
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise BadExtract(f"{name} is UTF-16: expected UTF-8")
     zero = content.find(b"\0")
     if zero >= 0:
-        raise BadExtract(f"{path}, line {_line(content, zero)}: found a NUL byte, expected text in UTF-8")
+        raise BadExtract(f"{name}, line {_line(content, zero)}: found a NUL byte, expected text in UTF-8")
     decoder = codecs.getincrementaldecoder("utf-8")()
     for offset in range(0, len(content), BLOCK_BYTES):
         pending = len(decoder.getstate()[0])
@@ -88,19 +111,21 @@ def _content(path: Path) -> bytes:
         except UnicodeDecodeError as error:
             at = offset - pending + error.start
             raise BadExtract(
-                f"{path}, line {_line(content, at)}: byte 0x{content[at]:02x} at offset {at} is not UTF-8, which is "
+                f"{name}, line {_line(content, at)}: byte 0x{content[at]:02x} at offset {at} is not UTF-8, which is "
                 "expected"
             ) from None
     return content
 
 
-def _line(content: bytes, offset: int) -> int:
-    return content.count(b"\n", 0, offset) + 1
+def _line(content: Content, offset: int) -> int:
+    """Return the number of the line in which an offset is, from 1."""
+    blocks = range(0, offset, BLOCK_BYTES)
+    return 1 + sum(content[block : min(block + BLOCK_BYTES, offset)].count(b"\n") for block in blocks)
 
 
-def _skip_empty_lines(content: bytes, start: int) -> int:
-    while start < len(content) and content.startswith((b"\n", b"\r\n"), start):
-        start = content.index(b"\n", start) + 1
+def _skip_empty_lines(content: Content, start: int) -> int:
+    while content[start : start + 1] == b"\n" or content[start : start + 2] == b"\r\n":
+        start = content.find(b"\n", start) + 1
     return start
 
 
@@ -147,12 +172,12 @@ def _likeness(one: str, other: str) -> float:
     return difflib.SequenceMatcher(None, one[:80].lower(), other.lower()).ratio()
 
 
-def _check_unnamed(path: Path, names: Sequence[str], table: pa.Table) -> None:
+def _check_unnamed(path: Path, names: Sequence[str], records: pa.RecordBatch) -> None:
     """Refuse a value below a header that names nothing. Columns without any are a spreadsheet's trailing commas."""
     for position, name in enumerate(names):
         if name == "":
-            is_value = pc.and_(pc.not_equal(table[position], ""), pc.is_null(table["malformed_reason"]))
-            numbers = table["source_row_number"].filter(is_value)
+            is_value = pc.and_(pc.not_equal(records[position], ""), pc.is_null(records["malformed_reason"]))
+            numbers = records["source_row_number"].filter(is_value)
             if len(numbers):
                 raise BadExtract(
                     f"{path}: column {position + 1} has no name in the header, but a value in record {numbers[0]}: "
@@ -163,7 +188,7 @@ def _check_unnamed(path: Path, names: Sequence[str], table: pa.Table) -> None:
 class _Tokenizer:
     """Reads single records by the strict rules."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: Content) -> None:
         self.content = content
         self.no_quote_from = len(content)
 
@@ -173,7 +198,8 @@ class _Tokenizer:
         fields: list[bytes] = []
         while True:
             field_start = at
-            if content.startswith(b'"', at):
+            is_quoted = content[at : at + 1] == b'"'
+            if is_quoted:
                 match = _QUOTED.match(content, at) if self._closes(at) else None
                 if match is None:
                     return self._broken(start, field_start, fields, "unclosed quote")
@@ -188,8 +214,8 @@ class _Tokenizer:
                 fields.append(value)
                 at += 1
             elif following[:1] == b"\n" or following == b"\r\n":
-                return Record([*fields, value], content.index(b"\n", at) + 1, None)
-            elif content.startswith(b'"', field_start):
+                return Record([*fields, value], content.find(b"\n", at) + 1, None)
+            elif is_quoted:
                 return self._broken(start, field_start, fields, "text after a closing quote")
             elif following[:1] == b'"':
                 return self._broken(start, field_start, fields, "quote in an unquoted field")
@@ -214,7 +240,7 @@ class _Tokenizer:
         return Record([*fields, *raw_text(self.content, field_start, end).split(b",")], end, reason)
 
 
-def raw_text(content: bytes, start: int, end: int) -> bytes:
+def raw_text(content: Content, start: int, end: int) -> bytes:
     """Return a record's text without its line break."""
     text = content[start:end]
     return text.removesuffix(b"\n").removesuffix(b"\r") if text.endswith(b"\n") else text
@@ -300,7 +326,7 @@ class _Rows:
 class _Reader:
     """Reads the records that follow the header, in the file's order of columns."""
 
-    def __init__(self, content: bytes, width: int) -> None:
+    def __init__(self, content: Content, width: int) -> None:
         self.content, self.width = content, width
         self.tokenizer = _Tokenizer(content)
         self.schema = pa.schema(
@@ -318,14 +344,20 @@ class _Reader:
     def _no_rows(self) -> _Rows:
         return _Rows([[] for _ in range(self.width)])
 
-    def read(self, start: int, on_read: Callable[[int, int], None]) -> pa.Table:
+    def read(self, start: int, on_read: Callable[[int, int], None]) -> Iterator[pa.RecordBatch]:
+        """Read the records from `start` on, block by block, those of a block in no particular order."""
         at = start
         while at < len(self.content):
             end = self._block_end(at)
             at = self._read_block(at, end) if end > at else self._read_strictly(at)
+            yield from self._take_parts()
             on_read(at, self.rows)
         self._flush()
-        return pa.Table.from_batches(self.parts, self.schema)
+        yield from self._take_parts()
+
+    def _take_parts(self) -> list[pa.RecordBatch]:
+        parts, self.parts = self.parts, []
+        return parts
 
     def _block_end(self, at: int) -> int:
         """Return the end of the lines from `at` that fit into one block, or `at` where not even one does."""

@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from include import duckdb_paths
+from include import duckdb_paths, duckdb_session
 from include.errors import PipelineError, one_line
 from include.files import replacing, run_key, sha256, sync
 from include.ledger import time_text
@@ -67,8 +67,7 @@ def write_exports(warehouse: Warehouse, output_path: Path, *, run_id: str) -> No
 @contextmanager
 def _writer(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
-        with duckdb.connect() as writer:
-            writer.execute("set TimeZone = 'UTC'")
+        with duckdb_session.connect() as writer:
             yield writer
     except duckdb.Error as error:
         raise ExportError(f"{path} can't be written: {one_line(error)}") from error
@@ -121,7 +120,7 @@ def _manifest(folder: Path, run_id: str, delivered_at: datetime) -> dict[str, An
 
 def _count_rows(path: Path) -> int:
     options = "" if path.suffix == ".parquet" else "header = true, all_varchar = true, delim = ',', quote = '\"'"
-    with duckdb.connect() as connection:
+    with duckdb_session.connect() as connection:
         row = connection.execute(f"select count(*) from {duckdb_paths.read(path.suffix[1:], path, options)}").fetchone()
     return int(row[0]) if row else 0
 

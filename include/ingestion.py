@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +13,11 @@ from typing import Literal
 
 import duckdb
 
-from include import duckdb_paths
-from include.csv_reader import BadExtract, read_csv
+from include import duckdb_paths, duckdb_session
+from include.csv_reader import BLOCK_BYTES, BadExtract, read_csv
 from include.entities import ENTITIES, Entity
 from include.errors import PipelineError, one_line
-from include.files import Locked, lock, replacing, sha256
+from include.files import Locked, lock, replacing, scratch_folder
 from include.keys import compare_keys
 from include.landing import Column, declared_columns, declared_values, undeclared_headers
 from include.ledger import Delivery, FileRecord, Ledger, time_text
@@ -79,6 +81,7 @@ def ingest(
         with (
             lock(settings.landing_path / ".ingest.lock", f"ingesting a delivery (run {run_id})"),
             step("ingest") as update,
+            scratch_folder(settings.landing_path / ".scratch") as scratch,
         ):
             ledger = Ledger.load(settings.landing_path)
             logical_date = logical_date.astimezone(UTC)
@@ -94,7 +97,7 @@ def ingest(
             paths = find_extracts(settings.input_path, logical_date, dated_folder_only=dated_folder_only)
             seen = {name: _fingerprint(path) for name, path in paths.items()}
             warnings = _old_files(paths, logical_date, settings.max_file_age_hours)
-            digests = {name: _digest(path) for name, path in paths.items()}
+            digests = {name: _receive(path, scratch / path.name) for name, path in paths.items()}
             last = ledger.last
             if last and not discards and _is_same(last, logical_date, digests):
                 update("the files are those of the last delivery")
@@ -102,7 +105,8 @@ def ingest(
 
             max_drop_pct = 100.0 if accept_row_drop else settings.max_row_drop_pct
             extracts = [
-                _Extract(settings, entity, paths, digests, ledger.last_processed, update) for entity in ENTITIES
+                _Extract(settings, scratch, entity, paths, digests, ledger.last_processed, update)
+                for entity in ENTITIES
             ]
             for extract in extracts:
                 extract.check_drop(max_drop_pct)
@@ -231,11 +235,32 @@ def _check_unchanged(paths: Mapping[str, Path], seen: Mapping[str, tuple[int, in
             )
 
 
-def _digest(path: Path) -> str:
+def _receive(path: Path, copy: Path) -> str:
+    """Copy an extract, which its sender could still cut off while it is read, and return the copy's SHA-256."""
+    digest = hashlib.sha256()
+    with _writing(copy), copy.open("wb") as target:
+        for block in _blocks(path):
+            digest.update(block)
+            target.write(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
     try:
-        return sha256(path)
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                yield block
     except OSError as error:
         raise IngestionError(f"{path} can't be read: expected the full extract ({error.strerror})") from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Raise IngestionError where the body can't write the file, e.g. on a full disk."""
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        raise IngestionError(f"{path} can't be written: {one_line(error)}") from error
 
 
 class _Extract:
@@ -244,6 +269,7 @@ class _Extract:
     def __init__(
         self,
         settings: Settings,
+        scratch: Path,
         entity: Entity,
         paths: Mapping[str, Path],
         digests: Mapping[str, str],
@@ -252,16 +278,20 @@ class _Extract:
     ) -> None:
         self.entity, self.path, self.digest = entity, paths[entity.file], digests[entity.file]
         self.before = settings.landing_path / last_processed.file(entity.file).path if last_processed else None
-        self.size = self.path.stat().st_size
+        copy, records = scratch / self.path.name, scratch / f"{entity.file}.arrow"
+        self.size = copy.stat().st_size
         self.columns = declared_columns(entity)
+        self._memory_limit, self._spill = settings.duckdb_memory_limit, scratch / "spill"
 
         def show(end: int, rows: int) -> None:
             of_file = f"{end / 1e6:.1f} of {self.size / 1e6:.1f} MB"
             update(f"{self.path.name}: {rows:,} records, {of_file}", end, self.size)
 
-        self.records = read_csv(self.path, self.columns, show)
+        with _writing(records):
+            self.records = read_csv(copy, self.columns, records, name=self.path, on_read=show)
         update(f"{self.path.name}: comparing its keys with those of the last delivery")
-        self.keys = compare_keys(self.records, self.before, entity.key, entity.key_type)
+        with self._session() as connection:
+            self.keys = compare_keys(connection, entity.key, entity.key_type)
         self.undeclared = undeclared_headers(self.records.column_names)
         if self.undeclared:
             log.warning(
@@ -269,6 +299,19 @@ class _Extract:
                 self.path,
                 ", ".join(self.undeclared),
             )
+
+    @contextmanager
+    def _session(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a session with the relations `extract` and, of the last processed delivery's landing, `before`."""
+        with duckdb_session.connect(memory_limit=self._memory_limit, spill=self._spill) as connection:
+            connection.register("extract", self.records)
+            connection.execute(
+                "create view before as select *, loaded_at as loaded_before "
+                f"from {duckdb_paths.read('parquet', self.before)}"
+                if self.before
+                else "create view before as select *, null::timestamptz as loaded_before from extract limit 0"
+            )
+            yield connection
 
     def check_drop(self, max_drop_pct: float) -> None:
         """Raise IngestionError if more than `max_drop_pct` percent of the last delivery's readable keys are missing."""
@@ -287,13 +330,9 @@ class _Extract:
         Raises IngestionError where that can't be done, e.g. on a full disk.
         """
         landed = f"{self.entity.file}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
-        with duckdb.connect() as connection, replacing(landing_path / landed) as temporary:
-            connection.execute("set TimeZone = 'UTC'")
-            connection.register("extract", self.records)
-            try:
-                _write_landing(connection, self.columns, temporary, delivered_at, self.before)
-            except duckdb.Error as error:
-                raise IngestionError(f"{landing_path / landed} can't be written: {one_line(error)}") from error
+        target = landing_path / landed
+        with self._session() as connection, replacing(target) as temporary, _writing(target):
+            _write_landing(connection, self.columns, temporary, delivered_at)
         return FileRecord(landed, self.digest, self.size, self.records.num_rows, self.keys.distinct, self.undeclared)
 
 
@@ -303,23 +342,14 @@ def _shown(key: int | str) -> str:
 
 
 def _write_landing(
-    connection: duckdb.DuckDBPyConnection,
-    columns: Sequence[Column],
-    target: Path,
-    delivered_at: datetime,
-    before: Path | None,
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[Column], target: Path, delivered_at: datetime
 ) -> None:
     """Write `extract` with `delivered_at`, and with `loaded_at`: since when this exact record has been arriving.
 
-    That is the record's loaded_at in the landing before, where its declared fields were the same there, else
+    That is the record's loaded_at in the landing `before`, where its declared fields were the same there, else
     delivered_at (design, section 5). Quotes and the order of columns are not the record's; of a malformed one all its
     text is.
     """
-    connection.execute(
-        f"create view before as select *, loaded_at as loaded_before from {duckdb_paths.read('parquet', before)}"
-        if before
-        else "create view before as select *, null::timestamptz as loaded_before from extract limit 0"
-    )
     names = [*(f"same_{column.name}" for column in columns), "same_text"]
     same = " and ".join(f"received.{name} is not distinct from known.{name}" for name in names)
     connection.execute(
@@ -333,7 +363,7 @@ def _write_landing(
             left join (
                 select distinct {_identity(connection, "before", columns)}, loaded_before from before
             ) as known on {same}
-        ) to {duckdb_paths.literal(target)} (format parquet)
+        ) to {duckdb_paths.literal(target)} (format parquet, compression zstd)
         """,
         {"delivered_at": delivered_at},
     )

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
-from include import duckdb_paths
 from include.entities import KeyType
 
 WHITE_SPACE = (
@@ -43,28 +40,22 @@ class KeyComparison:
     examples: Sequence[int | str]
 
 
-def compare_keys(extract: pa.Table, before: Path | None, column: str, key_type: KeyType) -> KeyComparison:
-    """Compare the readable keys of an extract with those of an earlier landing (Parquet); None has no keys.
+def compare_keys(connection: duckdb.DuckDBPyConnection, column: str, key_type: KeyType) -> KeyComparison:
+    """Compare the readable keys of the records in `extract` with those in `before`: two relations of the connection.
 
     A `number` has the digits 0-9 and lies between 1 and 9223372036854775807, and is compared as a number; `text` is
     anything that does not count as missing. Malformed records have keys, too; a stray quote is not part of them.
     """
-    with duckdb.connect() as connection:
-        connection.register("extract", extract)
-        if before:
-            connection.execute(f"create view before as select * from {duckdb_paths.read('parquet', before)}")
-        else:
-            connection.execute("create view before as select * from extract limit 0")
-        [(distinct, distinct_before, missing, examples)] = connection.execute(f"""
-            with found as materialized ({_distinct_keys("extract", column, key_type)}),
-            found_before as materialized ({_distinct_keys("before", column, key_type)}),
-            missing as materialized (select key from found_before anti join found using (key) where key is not null)
-            select
-                (select count(key) from found),
-                (select count(key) from found_before),
-                (select count(*) from missing),
-                (select min(key, 3) from missing)
-        """).fetchall()
+    [(distinct, distinct_before, missing, examples)] = connection.execute(f"""
+        with found as materialized ({_distinct_keys("extract", column, key_type)}),
+        found_before as materialized ({_distinct_keys("before", column, key_type)}),
+        missing as materialized (select key from found_before anti join found using (key) where key is not null)
+        select
+            (select count(key) from found),
+            (select count(key) from found_before),
+            (select count(*) from missing),
+            (select min(key, 3) from missing)
+    """).fetchall()
     return KeyComparison(distinct, distinct_before, missing, examples or ())
 
 

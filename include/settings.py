@@ -23,6 +23,9 @@ from include.layers import SCHEMAS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
+DEFAULT_MEMORY_LIMIT = "50%"
+"""Of the machine's memory, or of the container's: the other half is for Python, dbt and the file system's cache."""
+
 DatabaseType = Literal["duckdb", "databricks"]
 DBT_TARGETS: dict[DatabaseType, str] = {"duckdb": "dev", "databricks": "prod"}
 
@@ -134,6 +137,7 @@ class Settings:
     database_type: DatabaseType
     dbt_target: str
     duckdb_path: Path
+    duckdb_memory_limit: str
     input_path: Path
     landing_path: Path
     output_path: Path
@@ -156,6 +160,7 @@ class Settings:
         environment = {
             "DBT_TARGET": self.dbt_target,
             "DUCKDB_PATH": str(self.duckdb_path),
+            "DUCKDB_MEMORY_LIMIT": self.duckdb_memory_limit,
             "LANDING_PATH": str(self.landing_path),
             "MAX_QUARANTINE_PCT": str(self.max_quarantine_pct),
         }
@@ -195,6 +200,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             "DBT_TARGET", target, _one_of(target, why=f" since DATABASE_TYPE is {database_type}"), target
         ),
         duckdb_path=reader.path("DUCKDB_PATH", "data/duckdb/lc_pipeline.duckdb", _check_database),
+        duckdb_memory_limit=reader.read("DUCKDB_MEMORY_LIMIT", DEFAULT_MEMORY_LIMIT, _memory, DEFAULT_MEMORY_LIMIT),
         input_path=reader.path("INPUT_PATH", "data/inputs"),
         landing_path=reader.path("LANDING_PATH", "data/landing"),
         output_path=reader.path("OUTPUT_PATH", "data/outputs"),
@@ -348,6 +354,12 @@ def _threads(value: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]?", value):
         raise ValueError(f"must be a number of statements at a time, 1 to 99, but is {value!r}")
     return int(value)
+
+
+def _memory(value: str) -> str:
+    if not re.fullmatch(r"(?=.*[1-9])[0-9]+(\.[0-9]+)? ?([KMGT]i?B|%)", value):
+        raise ValueError(f"must be an amount of memory such as 4GB, or a share of it such as 50%, but is {value!r}")
+    return value
 
 
 def _addresses(value: str) -> tuple[str, ...]:

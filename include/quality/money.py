@@ -9,9 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from include import duckdb_paths
+from include import duckdb_paths, duckdb_session
 from include.exports import MANIFEST
 from include.ledger import Delivery, time_text
 from include.quality.report import Balances, Cause, ExportedFile, Interest, InterestCause, MartChanges
@@ -135,7 +133,7 @@ def exported(
         ExportedFile(file=name, rows=file["rows"], bytes=file["bytes"], sha256=file["sha256"])
         for name, file in manifest["files"].items()
     )
-    with duckdb.connect() as connection:
+    with duckdb_session.connect() as connection:
         summary = duckdb_paths.read("parquet", output_path / "account_summary.parquet")
         row = connection.execute(
             f"select {_sum('original_balance_amount')}, {_sum('annual_interest_amount')} from {summary}"

@@ -106,4 +106,4 @@ def open_warehouse(settings: Settings, *, run_id: str = "") -> Warehouse:
         )
     from include.warehouse.duckdb import DuckDBWarehouse
 
-    return DuckDBWarehouse(settings.duckdb_path)
+    return DuckDBWarehouse(settings.duckdb_path, settings.duckdb_memory_limit)

@@ -14,10 +14,11 @@ import duckdb
 import pyarrow as pa
 import tenacity
 
+from include import duckdb_session
 from include.files import replacing
 from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import Delivery
-from include.settings import Settings
+from include.settings import DEFAULT_MEMORY_LIMIT, Settings
 from include.warehouse import StatementRejected, WarehouseBusy, WarehouseError
 
 BASE_SCHEMA = "main"
@@ -29,8 +30,8 @@ BATCH_ROWS = 100_000
 class DuckDBWarehouse:
     """See include.warehouse.Warehouse. A file that another process holds is waited for, 15 s in all."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, memory_limit: str = DEFAULT_MEMORY_LIMIT) -> None:
+        self.path, self._memory_limit = path, memory_limit
         self._kept = path.with_name(f"{path.name}.checkpoint")
         self._wal = path.with_name(f"{path.name}.wal")
 
@@ -65,7 +66,9 @@ class DuckDBWarehouse:
         return set(tables["table_name"].to_pylist()).issuperset(KEPT_TABLES["snapshots"])
 
     def receive(self, landing: Path, delivery: Delivery) -> None:
-        """Nothing to do: DuckDB reads the landing itself."""
+        """Remove what a killed process has spilled. DuckDB reads the landing itself."""
+        with self.held():
+            duckdb_session.clear_spill(self.path)
 
     def publish_tables(self) -> None:
         """Nothing to do: consumers read the exports, since the file can't be read while a delivery is processed."""
@@ -134,9 +137,7 @@ class DuckDBWarehouse:
         reraise=True,
     )
     def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(self.path, read_only=read_only)
-        connection.execute("set TimeZone = 'UTC'")
-        return connection
+        return duckdb_session.connect(self.path, memory_limit=self._memory_limit, read_only=read_only)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -370,11 +370,10 @@ def test_a_file_that_changes_while_it_is_read_is_refused(first: Settings, monkey
     write_extracts(first.input_path, [*CUSTOMERS, customer("5")], ACCOUNTS)
     read = ingestion.read_csv
 
-    def append_while_reading(path: Path, *others: object) -> object:
-        table = read(path, *others)
-        with path.open("a") as file:
+    def append_while_reading(path: Path, *others: object, name: Path, **named: object) -> object:
+        with name.open("a") as file:
             file.write(f"{customer('6')}\n")
-        return table
+        return read(path, *others, name=name, **named)
 
     monkeypatch.setattr(ingestion, "read_csv", append_while_reading)
     with pytest.raises(IngestionError, match=r"customers\.csv changed while it was read"):

@@ -33,7 +33,7 @@ def read(tmp_path: Path) -> Read:
 
 def rows(path: Path, content: bytes) -> list[tuple[Any, ...]]:
     path.write_bytes(content)
-    table = read_csv(path, COLUMNS)
+    table = read_csv(path, COLUMNS, path.with_suffix(".arrow"))
     assert table.column_names == [*NAMES, "source_row_number", "raw_record", "malformed_reason"]
     return sorted((tuple(row.values()) for row in table.to_pylist()), key=lambda row: row[3])
 
@@ -47,7 +47,7 @@ def test_fields_are_kept_exactly_as_received(read: Read) -> None:
 
 def test_a_column_that_nobody_declared_is_kept_under_its_header(tmp_path: Path) -> None:
     (tmp_path / "customers.csv").write_bytes(b'Age, Home Town,HasLoan,Name,CustomerID\n4,"Bern",yes,Ann,1\n5,,no,Bob\n')
-    table = read_csv(tmp_path / "customers.csv", COLUMNS)
+    table = read_csv(tmp_path / "customers.csv", COLUMNS, tmp_path / "customers.arrow")
     assert [name for name in table.column_names if name not in NAMES][:2] == ["received__Age", "received__Home Town"]
     assert table.select([*NAMES, "received__Age", "received__Home Town", "malformed_reason"]).to_pylist() == [
         dict(zip((*NAMES, "received__Age", "received__Home Town", "malformed_reason"), row, strict=True))
@@ -62,7 +62,8 @@ def test_a_column_that_nobody_declared_is_kept_under_its_header(tmp_path: Path) 
 def test_an_optional_column_may_be_missing(tmp_path: Path, header: str, names: list[str]) -> None:
     value = ",2020" if header else ""
     (tmp_path / "customers.csv").write_text(f"CustomerID,Name,HasLoan{header}\n1,Ann,yes{value}\n")
-    assert read_csv(tmp_path / "customers.csv", (*COLUMNS, OPENED)).column_names[: len(names)] == names
+    table = read_csv(tmp_path / "customers.csv", (*COLUMNS, OPENED), tmp_path / "customers.arrow")
+    assert table.column_names[: len(names)] == names
 
 
 def test_columns_without_a_name_and_without_a_value_are_no_columns(read: Read) -> None:
@@ -157,9 +158,9 @@ def test_a_file_that_is_no_extract_is_refused_saying_why(read: Read, content: by
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadExtract, match=r"nothing\.csv is missing"):
-        read_csv(tmp_path / "nothing.csv", COLUMNS)
+        read_csv(tmp_path / "nothing.csv", COLUMNS, tmp_path / "nothing.arrow")
     with pytest.raises(BadExtract, match="can't be read"):
-        read_csv(tmp_path, COLUMNS)
+        read_csv(tmp_path, COLUMNS, tmp_path / "folder.arrow")
 
 
 def test_a_byte_that_is_not_utf8_is_found_where_blocks_meet(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +176,7 @@ def test_it_is_told_after_each_block_how_much_is_read(tmp_path: Path, monkeypatc
     path.write_bytes(HEADER + b"1,Ann,yes\n" * 5)
     told: list[tuple[int, int]] = []
 
-    read_csv(path, COLUMNS, lambda end, rows: told.append((end, rows)))
+    read_csv(path, COLUMNS, tmp_path / "records.arrow", on_read=lambda end, rows: told.append((end, rows)))
 
     assert told == [(len(HEADER) + 10 * rows, rows) for rows in (2, 4, 5)]
 

@@ -257,3 +257,15 @@ def test_what_is_no_duckdb_file_is_refused(tmp_path: Path) -> None:
 def test_a_volumes_folder_that_spark_would_not_take_literally_is_refused(folder: str) -> None:
     with pytest.raises(SettingsError, match="DATABRICKS_VOLUME must be a path that Spark takes literally"):
         load_settings({**DATABRICKS, "DATABRICKS_VOLUME": f"/Volumes/lending/lc/landing/{folder}"})
+
+
+@pytest.mark.parametrize("limit", ["4GB", "512MiB", "1.5 TB", "50%", "0.5GB"])
+def test_a_memory_limit_is_one_that_duckdb_takes(limit: str) -> None:
+    taken = load_settings({"DUCKDB_MEMORY_LIMIT": limit}).duckdb_memory_limit
+    duckdb.connect(config={"memory_limit": taken}).close()
+
+
+@pytest.mark.parametrize("limit", ["4", "0GB", "0%", "-1", "4gb", "4 apples", "half", "unlimited", "'; drop"])
+def test_a_memory_limit_that_is_none_is_refused(limit: str) -> None:
+    with pytest.raises(SettingsError, match=r"^DUCKDB_MEMORY_LIMIT must be an amount of memory such as 4GB"):
+        load_settings({"DUCKDB_MEMORY_LIMIT": limit})
