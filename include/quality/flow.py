@@ -120,7 +120,7 @@ def _ends_of_accounts(report: Report) -> tuple[Step, ...]:
     checking = current - rows - orphans.count if current is not None and orphans else None
     return (
         Step("main", "account_summary", rows, _amount(money, "summarized"), _amount(money, "interest")),
-        Step("quiet", "Checking, no interest", checking, _amount(money, "checking")),
+        Step("quiet", "Checking account", checking, _amount(money, "checking")),
         Step("warn", "No current customer", orphans.count if orphans else None, _amount(money, "orphaned")),
     )
 
