@@ -333,6 +333,8 @@ class _Extract:
         target = landing_path / landed
         with self._session() as connection, replacing(target) as temporary, _writing(target):
             _write_landing(connection, self.columns, temporary, delivered_at)
+        landed_bytes = f"{target.stat().st_size:,}"
+        log.info("landed %s, %s bytes, as %s: %s bytes", self.path.name, f"{self.size:,}", landed, landed_bytes)
         return FileRecord(landed, self.digest, self.size, self.records.num_rows, self.keys.distinct, self.undeclared)
 
 

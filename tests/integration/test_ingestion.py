@@ -389,6 +389,18 @@ def test_two_ingestions_at_once_do_not_mix(first: Settings) -> None:
         land(first, 6)
 
 
+def test_the_log_says_what_a_delivery_takes_in_the_landing(first: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="include"):
+        land(first, 6)
+    for name in ("customers", "accounts"):
+        received, landed = (
+            first.input_path / f"{name}.csv",
+            first.landing_path / name / "20260106T020000000000Z.parquet",
+        )
+        assert f"landed {name}.csv, {received.stat().st_size:,} bytes, as " in caplog.text
+        assert f"{landed.name}: {landed.stat().st_size:,} bytes" in caplog.text
+
+
 def test_an_earlier_landing_is_never_touched(first: Settings) -> None:
     before = everything_in(first.landing_path)
     write_extracts(first.input_path, [*CUSTOMERS, customer("5")], ACCOUNTS)
