@@ -41,7 +41,7 @@ test-quick: setup ## Run the tests without those that take more than ten seconds
 test-containers: setup ## Build and start docker-compose.yaml, by docker or podman, and use it
 	@$(ACTIVATE); pytest tests/containers
 
-test-deep: setup ## Play generated deliveries and crashes for as long as told (MINUTES=30)
+test-deep: setup ## Run generated deliveries and crashes for a time (MINUTES=30)
 	@$(ACTIVATE); MINUTES=$(or $(MINUTES),30) scripts/test_deep.sh
 
 test-mutations: setup ## Break the rules one at a time and see that the tests fail (half an hour)

@@ -63,7 +63,7 @@ def describe(
 ) -> dict[str, dict[str, Any]]:
     """Return what the events of these assets carry: verdict, why, run and delivery, the report's name, rows, hashes.
 
-    What the report or the run's exports could not tell is missing. Raises LedgerError.
+    What the report and the run's exports don't have is left out. Raises LedgerError.
     """
     run = report.run
     common = {

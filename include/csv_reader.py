@@ -1,7 +1,7 @@
 """Reads an extract strictly as RFC 4180 says, losing nothing: what breaks the rules is kept as a malformed record.
 
-Lines that are a whole record by themselves and on which the rules leave no doubt, nearly all of a usual file, are told
-by numpy and read by pyarrow's C++ reader; the others are read one by one by the tokenizer below.
+numpy picks out the lines that are certainly one well-formed record, which is nearly all of a usual file, and pyarrow's
+C++ reader parses them in bulk. The tokenizer below reads the others one by one.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def raw_text(content: Content, start: int, end: int) -> bytes:
 
 
 class _Lines:
-    """The lines of a block, and which of them are simple: whole records that can be told without reading further.
+    """The lines of a block, and which of them are simple: certainly one well-formed record each.
 
     A simple line has no lone CR, and its quotes, if any, are alternately the first and the last character of a field.
     Then no quote stands for itself, none is open at the end, and every comma after an even number of quotes is between

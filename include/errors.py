@@ -1,4 +1,4 @@
-"""What every error that the pipeline raises on purpose has in common, and how an error is told to people."""
+"""The base class of the pipeline's errors, and how an error is shown to people."""
 
 import sys
 from collections.abc import Callable

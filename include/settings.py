@@ -43,8 +43,8 @@ class SettingsError(PipelineError):
 class DatabricksSettings:
     """How to reach the SQL warehouse, and where in Unity Catalog the tables and the landing are.
 
-    Who connects is told by a personal access `token` or by a service principal's `client_id` and `client_secret`
-    (OAuth machine-to-machine). `conn_id` names an Airflow connection that has what the others leave empty. `threads` is
+    Credentials are a personal access `token`, or a service principal's `client_id` and `client_secret` (OAuth
+    machine-to-machine). `conn_id` names an Airflow connection that has what the others leave empty. `threads` is
     how many statements run at a time, in dbt and as tasks. The host of a local warehouse has its scheme and port:
     http://127.0.0.1:8899.
     """
@@ -113,7 +113,7 @@ class DatabricksSettings:
 
 @dataclass(frozen=True)
 class AlertSettings:
-    """Who is told of a red run, and until when a delivery has to be published.
+    """Who gets alerts, and by when a delivery has to be published.
 
     `notifier` is the path of a class, an Airflow notifier, and `notifier_args` are its arguments. `deadline` is a time
     of day in UTC.
@@ -126,7 +126,7 @@ class AlertSettings:
 
     @property
     def on(self) -> bool:
-        """Whether anybody is told anything."""
+        """Whether anybody gets alerts."""
         return bool(self.email or self.notifier)
 
 
@@ -271,7 +271,7 @@ def _databricks(reader: _Reader) -> DatabricksSettings:
 
 
 class _Reader:
-    """Reads variables one by one and collects what is wrong, so that all of it is told at once."""
+    """Reads variables one by one and collects all errors, so that they are reported together."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ

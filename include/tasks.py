@@ -131,8 +131,8 @@ def _working_run(run_id: str | None, ti: Any) -> str | None:
 def _earlier_run(dag_run: Any, ti: Any) -> str | None:
     """Return id and time of an active run of an earlier delivery, if there is one; of runs at one time, by their ids.
 
-    Airflow's API lists no active runs, but the states of a task in every run. So the last task tells which runs may be
-    active, and these are asked for one by one, those first that by their ids are probably the earliest.
+    Airflow's API does not list active runs, only the states of a task in every run. So the state of the last task says
+    which runs may be active. These are asked for one by one, beginning with the earliest by their ids.
     """
     if ti.get_dr_count(ti.dag_id, states=ACTIVE) < 2:
         return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the longest files begin first, so that neither of two workers is left alone with one at the end."""
+    """Start the longest files first, so that neither of two workers is left alone with one at the end."""
     longest = (
         "test_scheduler",
         "e2e/test_alerts",

@@ -75,8 +75,8 @@ _TABLE_SECTIONS = (
 def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failure: str | None = None) -> Path:
     """Write the report of a run as JSON, and its page beside it; return the path of the JSON.
 
-    `failure` says why the run failed, where its delivery was taken and it failed later. What can't be told, since the
-    delivery was refused or the warehouse is held by somebody, is null, and `problems` says why.
+    `failure` says why the run failed, where its delivery was taken and it failed later. Sections
+    that can't be computed, since the delivery was refused or the warehouse is locked, are null; `problems` says why.
     """
     begun = perf_counter()
     artifacts = artifacts_dir(settings, run_id)

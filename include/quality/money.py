@@ -144,8 +144,8 @@ def exported(
 def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None) -> Interest:
     """Return the yearly interest before and after the delivery, by cause.
 
-    What account_summary held before is not there any more. The history and the dated rates tell it: the versions valid
-    just before the delivery, by the rates of the `previous` one. An account that stays is calculated with the new
+    account_summary no longer has the amounts of before. They are calculated from the history: the versions valid just
+    before the delivery, by the rates of the `previous` one. An account that stays is calculated with the new
     balance, then with the new loan flag, too; what account_summary then differs by is the rate's.
 
     Only accounts that the delivery touched are looked at, those with a new row in account_summary and those whose or

@@ -371,7 +371,7 @@ def literal(time: datetime) -> str:
 _TOTALS = """
     count(*) over () as total, cast(coalesce(sum(balance) over (), 0) as decimal(38, 2)) as total_balance
 """
-"""Columns that tell of all rows of a query, however few of them are listed."""
+"""Totals over all rows of a query, however few of them are listed."""
 
 
 def _balance_of(entity: Entity, relation: str) -> str:

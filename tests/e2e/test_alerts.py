@@ -54,7 +54,7 @@ def test_a_scheduler_sends_one_mail_for_each_thing_that_happens(tmp_path: Path) 
             return bool(airflow.query(f"select 1 from dag_run where run_id != 'first' and state = '{state}'"))
 
         def clear() -> None:
-            """Let the run begin again, from its first task on."""
+            """Clear the run, so that it begins again with its first task."""
             later = (two_days_ago + timedelta(hours=1)).isoformat()
             airflow.call("tasks", "clear", "lc_pipeline", "--start-date", later, "--yes").check_returncode()
             assert not has_ended("failed")

@@ -1,6 +1,6 @@
 """Generated sequences of deliveries, each compared with the reference model to the last row of every table.
 
-`make test` plays a few; `make test-deep` plays new ones for as long as it is told to (MINUTES=30).
+`make test` plays a few; `make test-deep` plays new ones for a time (MINUTES=30).
 """
 
 from __future__ import annotations

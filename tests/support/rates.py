@@ -15,7 +15,7 @@ HEADER = "valid_from_date,from_balance_amount,below_balance_amount,base_rate_pct
 
 
 def change_rates(change: Callable[[str], str], folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Let the pipeline use a copy of the dbt project in `folder`, the text of whose rates `change` has made."""
+    """Make the pipeline use a copy of the dbt project in `folder`, with the rates' text changed by `change`."""
     seed = use_copy(folder, patch) / SEED
     seed.write_text(change(seed.read_text()))
 

@@ -1,5 +1,5 @@
 {#
-    Fails for each row whose value is not above zero, or below it where `zero_allowed`. NULL is not_null's affair.
+    Fails for each row whose value is not above zero, or below it where `zero_allowed`. NULLs are ignored; use not_null.
     A failure means that cleaning let a value through that it ought to have quarantined.
 #}
 {% test positive_value(model, column_name, zero_allowed=false) %}
