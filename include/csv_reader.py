@@ -54,7 +54,7 @@ def read_csv(
     name: Path | None = None,
     on_read: Callable[[int, int], None] = lambda end, rows: None,
 ) -> pa.Table:
-    """Read an extract (design, section 4) into a table of strings, exactly as received.
+    """Read an extract (docs/architecture/data_flow.md) into a table of strings, exactly as received.
 
     Its columns: those of `columns` that the file has, in that order; the file's other ones, as `received__<header>`;
     `source_row_number` (int64, from 1), `raw_record` (NULL where it equals the fields joined by commas) and

@@ -1,4 +1,4 @@
-"""The marts as files for others to read, all of one delivery replaced together (design, section 9).
+"""The marts as files for others to read, all of one delivery replaced together (docs/architecture/data_flow.md).
 
 data/outputs/account_summary.csv -> .current/account_summary.csv      readers open these names
 data/outputs/.current            -> .versions/000007                  one rename replaces this link

@@ -71,7 +71,7 @@ def ingest(
     dated_folder_only: bool = False,
     warehouse: Warehouse | None = None,
 ) -> Ingestion:
-    """Land the delivery of `logical_date` (aware), by the rules of section 4 of the design.
+    """Land the delivery of `logical_date` (aware), by the rules of docs/architecture/data_flow.md.
 
     `discard_unfinished` lets it replace the unfinished delivery of another run, whatever that one's date is.
     `warehouse` keeps the state of its tables, or returns to that before the delivery which this one replaces, when the
@@ -349,7 +349,7 @@ def _write_landing(
     """Write `extract` with `delivered_at`, and with `loaded_at`: since when this exact record has been arriving.
 
     That is the record's loaded_at in the landing `before`, where its declared fields were the same there, else
-    delivered_at (design, section 5). Quotes and the order of columns are not the record's; of a malformed one all its
+    delivered_at. Quotes and the order of columns are not the record's; of a malformed one all its
     text is.
     """
     names = [*(f"same_{column.name}" for column in columns), "same_text"]

@@ -1,4 +1,4 @@
-"""Which keys of an extract can be read, by the rules that staging has for a key (design, section 5)."""
+"""Which keys of an extract can be read, by the rules that staging has for a key (docs/architecture/data_flow.md)."""
 
 from __future__ import annotations
 

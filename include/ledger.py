@@ -1,4 +1,4 @@
-"""The ledger beside the landing: one line for each delivery, the last one written last (design, section 4)."""
+"""The ledger beside the landing: one line for each delivery, the last one written last."""
 
 from __future__ import annotations
 

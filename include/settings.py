@@ -132,7 +132,7 @@ class AlertSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one environment (design, section 8). Paths are absolute."""
+    """Settings of one environment (docs/guides/configuration.md). Paths are absolute."""
 
     database_type: DatabaseType
     dbt_target: str

@@ -2,7 +2,7 @@
 
 Its snapshots say what was valid when. From them come the full extracts that it must have received, one for each of its
 runs that changed anything; these are landed with their times and played like any delivery. So the history is made by
-this dbt project, obeys its rules, and can be rebuilt from the landing ever after (design, section 6, Replay). The old
+this dbt project, obeys its rules, and can be rebuilt from the landing ever after. The old
 database is only read. The columns of its snapshots, and of the extracts, are written down here as they were then.
 """
 
@@ -281,7 +281,7 @@ def runs_of(events: Iterable[tuple[datetime, str]]) -> dict[datetime, datetime]:
 def _read_received(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `received`: the customers' records of the last run as they arrived, where the old database still has them.
 
-    A customer record that differs in any byte makes a version (design, section 5), so the current version is landed
+    A customer record that differs in any byte makes a version, so the current version is landed
     the way its record will come again. pandas read the extract there: an id can end in .0, and a loan flag that
     counted as missing is gone.
     """

@@ -1,1 +1,1 @@
-"""The data-quality report of a run: what came in, what was found, what changed, the verdict (design, section 9)."""
+"""The data-quality report of a run: what came in, what was found, what changed, the verdict."""

@@ -1,4 +1,4 @@
-"""Builds the data-quality report of a run and writes it, whatever happened before (design, section 9)."""
+"""Builds the data-quality report of a run and writes it, whatever happened before (docs/DATA_QUALITY_GUIDE.md)."""
 
 from __future__ import annotations
 

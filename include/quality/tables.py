@@ -69,7 +69,7 @@ def judged_records(warehouse: Warehouse, entity: Entity) -> tuple[Judged, ...]:
 
 
 def reconciliation(delivery: Delivery, judged: Mapping[str, Sequence[Judged]]) -> tuple[Reconciliation, ...]:
-    """Return for each file: records read = staged + duplicates + quarantined (design, section 6.8)."""
+    """Return for each file: records read = staged + duplicates + quarantined (docs/architecture/guarantees.md)."""
     found = []
     for file, groups in judged.items():
         received = delivery.file(file)

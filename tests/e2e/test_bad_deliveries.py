@@ -1,4 +1,4 @@
-"""A bad delivery changes nothing but the report that says so, and its DAG run is red (design, section 6.10)."""
+"""A bad delivery changes nothing but the report that says so, and its DAG run is red."""
 
 from __future__ import annotations
 

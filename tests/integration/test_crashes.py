@@ -1,4 +1,4 @@
-"""A crash leaves no trace (design, section 6.9): processes are killed, and what the next run makes is compared.
+"""A crash leaves no trace: processes are killed, and what the next run makes is compared.
 
 `make test-deep` kills at more moments, other ones each round.
 """

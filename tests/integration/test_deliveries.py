@@ -1,4 +1,4 @@
-"""Deliveries end to end in one process, on real dbt and DuckDB: what must hold whatever arrives (design, section 6).
+"""Deliveries end to end in one process, on real dbt and DuckDB: what must hold whatever arrives.
 
 A delivery takes some five seconds, so the tests share played histories and look at them from several sides.
 """

@@ -1,4 +1,4 @@
-"""Ingestion on real files: what is landed, what is refused, and that a refusal changes nothing (design, section 4)."""
+"""Ingestion on real files: what is landed, what is refused, and that a refusal changes nothing."""
 
 from __future__ import annotations
 

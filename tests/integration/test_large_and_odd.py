@@ -1,4 +1,4 @@
-"""Values of a size that nobody expects are data or quarantined, by the same rules as any other (design, section 4)."""
+"""Values of a size that nobody expects are data or quarantined, by the same rules as any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that can be read and are useless: what stops them, and how the nights after them go on (design, section 4)."""
+"""Files that can be read and are useless: what stops them, and how the nights after them go on."""
 
 from __future__ import annotations
 

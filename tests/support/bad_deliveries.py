@@ -1,4 +1,4 @@
-"""Deliveries that have to be refused as wholes (design, section 4): how each is made, and what its error has to say."""
+"""Deliveries that have to be refused as wholes: how each is made, and what its error has to say."""
 
 from __future__ import annotations
 
