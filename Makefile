@@ -56,8 +56,8 @@ format: setup ## Format Python and SQL
 manifest: .venv/.installed ## Build dbt's manifest, from which the DAG is rendered, if it is stale
 	@$(ACTIVATE); python -m include.dbt.manifest
 
-benchmark: setup ## Measure the daily delivery against a hand-written script (CUSTOMERS=1000000)
-	@$(ACTIVATE); python -m benchmarks.run --customers $(or $(CUSTOMERS),1000000)
+benchmark: setup ## Measure deliveries against a hand-written script, and write docs/performance.md (half an hour)
+	@$(ACTIVATE); python -m benchmarks.run --write
 
 check-databricks: setup ## Prove one by one the rights that the pipeline needs on Databricks
 	@$(ACTIVATE); python -m scripts.check_databricks
