@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
+from filelock import FileLock
+from pydantic import TypeAdapter
 
 from include.deliver import main as deliver_main
 from tests.support.airflow_home import AirflowHome
@@ -10,16 +15,29 @@ from tests.support.databases import execute
 from tests.support.settings import environment_of
 from tests.support.stages import DAYS, Recorder, Stage
 
+STAGES = TypeAdapter(dict[str, Stage])
+
 
 @pytest.fixture(scope="session")
 def dag_stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
+    """The stages of play_dag(), which is played once for all of pytest-xdist's processes."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with FileLock(shared / "dag_stages.lock"):
+        kept = shared / "dag_stages.json"
+        if not kept.exists():
+            kept.write_bytes(STAGES.dump_json(play_dag(shared / "dag_stages")))
+        return STAGES.validate_json(kept.read_bytes())
+
+
+def play_dag(folder: Path) -> dict[str, Stage]:
     """The sample days through the DAG, with two accidents on the second.
 
     First its accounts.csv arrives truncated and is refused. Then, with the right file, somebody has put an overlapping
     version into snap_customer by hand, so that a test fails in the middle of the run; it is taken out again, and the
     next run finishes the day.
     """
-    folder = tmp_path_factory.mktemp("dag")
     recorder = Recorder(folder)
     settings = recorder.settings
     airflow = AirflowHome(folder / "airflow", settings)

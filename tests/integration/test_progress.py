@@ -33,7 +33,7 @@ def test_a_delivery_shows_files_nodes_and_exports_on_a_terminal_and_its_summary_
     ended, shown = run_on_terminal([*DELIVER, day(5).isoformat()], cwd=PROJECT_ROOT, environment=environment)
 
     assert ended.returncode == 0, shown
-    for name in ("ingest", "dbt build", "export csv", "export parquet", "publish", "quality report"):
+    for name in ("ingest", "dbt build", "export", "publish tables", "publish", "quality report"):
         assert name in shown
     nodes = re.findall(r"(\d+) of (\d+) nodes(?:: (\w+))?", shown)
     total = nodes[-1][1]
@@ -56,8 +56,7 @@ def test_a_delivery_without_a_terminal_says_a_line_for_each_step_on_stderr(envir
         "parse dbt project",
         "ingest",
         "dbt build",
-        "export csv",
-        "export parquet",
+        "export",
         "publish tables",
         "publish",
         "quality report",

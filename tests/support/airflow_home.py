@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import sqlite3
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from include.settings import PROJECT_ROOT, Settings
 from tests.support.processes import free_port, is_listening, wait_until
 from tests.support.settings import environment_of
+
+DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+SECRET = secrets.token_urlsafe(64)
+
+
+@cache
+def _migrated_database() -> bytes:
+    """Return the SQLite database that `airflow db migrate` makes, which takes seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "AIRFLOW_HOME": folder, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+        subprocess.run(["airflow", "db", "migrate"], cwd=PROJECT_ROOT, env=environment, capture_output=True, check=True)
+        return Path(folder, "airflow.db").read_bytes()
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,10 @@ class DagRun:
 
 
 class AirflowHome:
-    """An empty AIRFLOW_HOME with a migrated SQLite database; the pipeline's data is where `settings` say."""
+    """An AIRFLOW_HOME with an empty, migrated database, SQLite unless another is set.
+
+    The pipeline's data is where `settings` say.
+    """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.environment = {
@@ -41,10 +59,17 @@ class AirflowHome:
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__COSMOS__CACHE_DIR": str(folder / "cosmos"),
+            # Processes that start side by side would each make their own.
+            "AIRFLOW__API__SECRET_KEY": SECRET,
+            "AIRFLOW__API_AUTH__JWT_SECRET": SECRET,
+            "AIRFLOW__CORE__FERNET_KEY": "",
             **environment_of(settings),
         }
         folder.mkdir(parents=True)
-        self.call("db", "migrate").check_returncode()
+        if self.environment.get(DATABASE):
+            self.call("db", "migrate").check_returncode()
+        else:
+            (folder / "airflow.db").write_bytes(_migrated_database())
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run an airflow command; stdout and stderr come together in `stdout`."""
@@ -79,7 +104,7 @@ class AirflowHome:
 
     @contextmanager
     def scheduler(self) -> Iterator[str]:
-        """Let Airflow run, as `make ui` does, for the length of the body; give the UI's address.
+        """Run Airflow, as `make ui` does, for the length of the body; yield the UI's address.
 
         Its logs are beside its database.
         """
@@ -89,7 +114,7 @@ class AirflowHome:
 
     @contextmanager
     def ui(self, path: str = "") -> Iterator[str]:
-        """Let the API server run, the UI at a path of it, for the length of the body; give the UI's address."""
+        """Run the API server for the length of the body, with the UI at `path`; yield the UI's address."""
         port = free_port()
         address = f"http://localhost:{port}{path}"
         with self._running(port, "api-server", path=path):
