@@ -150,6 +150,13 @@ with DAG(
             "first: the tables return to the state before it, and this run's files are taken. Nothing is lost where "
             "they are newer full extracts. Without an unfinished delivery it changes nothing.",
         ),
+        "preview": Param(
+            False,
+            type="boolean",
+            title="Preview",
+            description="Play the delivery on a copy, of which nothing is kept but the quality report, marked as a "
+            "preview. The run is green even where the delivery would be refused; the report says so.",
+        ),
     },
 ) as dag:
     layers = [layer_group(layer) for layer in layers_to_render()]

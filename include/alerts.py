@@ -115,7 +115,7 @@ def run_failed(context: Mapping[str, Any]) -> None:
         if told and told.event in ("red", "refused"):
             log.info("run %s has sent its message: %s", run_id, told.event)
             return
-        path = _report_of(settings, run_id)
+        path = report_of(settings, run_id)
         if path:
             from include.quality.report import Report
 
@@ -250,7 +250,7 @@ def _alert(event: Event, run_id: str, facts: Mapping[str, str]) -> Alert:
     )
 
 
-def _report_of(settings: Settings, run_id: str) -> Path | None:
+def report_of(settings: Settings, run_id: str) -> Path | None:
     """Return the newest report of a run."""
     paths = settings.data_quality_report_path.glob(f"quality_report_*Z_{run_key(run_id)}.json")
     return max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)

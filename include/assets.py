@@ -55,7 +55,8 @@ def lineage(database_type: DatabaseType) -> tuple[Step, ...]:
 
 def is_news(report: Report) -> bool:
     """Return True if the run has published something that may be used: it processed a delivery, and is not red."""
-    return report.verdict != "fail" and (report.run.outcome != "unchanged" or report.run.full_refresh)
+    run = report.run
+    return report.verdict != "fail" and not run.is_preview and (run.outcome != "unchanged" or run.full_refresh)
 
 
 def describe(

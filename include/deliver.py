@@ -37,16 +37,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m include.deliver", description=__doc__)
+    add_delivery_options(parser)
+    parser.add_argument(
+        "--full-refresh",
+        action="store_true",
+        help="rebuild intermediate and marts from the snapshots, even if the delivery is already processed",
+    )
+    return parser
+
+
+def add_delivery_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says which delivery is meant, and what it may do."""
     parser.add_argument(
         "--logical-date",
         type=_aware_time,
         metavar="2026-01-05T02:00:00Z",
         help="the delivery's time, with its offset from UTC; default: now",
-    )
-    parser.add_argument(
-        "--full-refresh",
-        action="store_true",
-        help="rebuild intermediate and marts from the snapshots, even if the delivery is already processed",
     )
     parser.add_argument(
         "--accept-row-drop",
@@ -58,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="give up a delivery that was landed and could not be finished, and take these files instead",
     )
-    return parser
 
 
 def _aware_time(text: str) -> datetime:

@@ -2,7 +2,7 @@
 
 data/outputs/account_summary.csv -> .current/account_summary.csv      readers open these names
 data/outputs/.current            -> .versions/000007                  one rename replaces this link
-data/outputs/.versions/000007/                                        complete, never changed; the last two are kept
+data/outputs/.versions/000007/                                        complete, never changed; KEEP_EXPORTS stay
 data/outputs/.staging/<run>/                                          what a run has written so far
 """
 
@@ -73,18 +73,17 @@ def _writer(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise ExportError(f"{path} can't be written: {one_line(error)}") from error
 
 
-def publish_exports(output_path: Path, *, run_id: str, delivered_at: datetime) -> Path:
+def publish_exports(output_path: Path, *, run_id: str, delivered_at: datetime, keep: int = 2) -> Path:
     """Show readers all files that the run wrote, and their manifest, at once; return the manifest's path.
 
-    May be called again after a crash at any point. Raises ExportError if a file is missing or CSV and Parquet disagree.
+    The last `keep` versions stay, at least two, since a reader may have a file of the one before open. May be called
+    again after a crash at any point. Raises ExportError if a file is missing or CSV and Parquet disagree.
     """
     staging = _staging(output_path, run_id)
     versions = output_path / ".versions"
     versions.mkdir(parents=True, exist_ok=True)
     if staging.is_dir():
-        manifest = _manifest(staging, run_id, delivered_at)
-        with replacing(staging / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+        _write_manifest(staging, run_id, delivered_at)
         number = max((int(path.name) for path in _versions(versions)), default=0) + 1
         version = versions / f"{number:06d}"
         staging.rename(version)
@@ -94,9 +93,27 @@ def publish_exports(output_path: Path, *, run_id: str, delivered_at: datetime) -
     _link(output_path / CURRENT, version.relative_to(output_path))
     for name in (*FILES, MANIFEST):
         _link(output_path / name, Path(CURRENT, name))
-    for old in (output_path / ".staging", *_versions(versions)[:-2]):
+    for old in (output_path / ".staging", *_versions(versions)[:-keep]):
         shutil.rmtree(old, ignore_errors=True)
     return output_path / MANIFEST
+
+
+def move_exports(output_path: Path, folder: Path, *, run_id: str, delivered_at: datetime) -> None:
+    """Move all files that the run wrote into a folder that is no output path, their manifest last.
+
+    Raises ExportError as publish_exports().
+    """
+    staging = _staging(output_path, run_id)
+    _write_manifest(staging, run_id, delivered_at)
+    for name in (*FILES, MANIFEST):
+        (staging / name).rename(folder / name)
+    sync(folder)
+
+
+def _write_manifest(staging: Path, run_id: str, delivered_at: datetime) -> None:
+    manifest = _manifest(staging, run_id, delivered_at)
+    with replacing(staging / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 def _manifest(folder: Path, run_id: str, delivered_at: datetime) -> dict[str, Any]:

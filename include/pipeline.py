@@ -46,6 +46,8 @@ def deliver(
     full_refresh: bool = False,
     accept_row_drop: bool = False,
     discard_unfinished: bool = False,
+    dated_folder_only: bool = False,
+    is_preview: bool = False,
 ) -> Path:
     """Run one delivery end to end in this process; return the path of its quality report, written whatever happens.
 
@@ -65,6 +67,7 @@ def deliver(
                 run_id=run_id,
                 accept_row_drop=accept_row_drop,
                 discard_unfinished=discard_unfinished,
+                dated_folder_only=dated_folder_only,
                 full_refresh=full_refresh,
             )
             if full_refresh or ingestion.outcome != "unchanged":
@@ -73,7 +76,7 @@ def deliver(
             failure = one_line(error)
             raise
         finally:
-            report = write_report(settings, run_id=run_id, failure=failure)
+            report = write_report(settings, run_id=run_id, failure=failure, is_preview=is_preview)
     return report
 
 
@@ -129,10 +132,18 @@ def ingest_delivery(
         _note_ingestion(settings, run_id, outcome, message, logical_date, delivered_at, full_refresh, warnings)
 
 
-def build(settings: Settings, *, run_id: str, full_refresh: bool = False, select: Sequence[str] = ()) -> None:
+def build(
+    settings: Settings,
+    *,
+    run_id: str,
+    full_refresh: bool = False,
+    select: Sequence[str] = (),
+    with_tests: bool = True,
+) -> None:
     """Run dbt over the current delivery, or over what `select` names. Raises DeliveryFailed naming what failed."""
     args = [
         *BUILD,
+        *([] if with_tests else ["--exclude-resource-type", "test"]),
         "--quiet",
         *(["--full-refresh"] if full_refresh else []),
         *(["--select", *select] if select else []),
@@ -171,13 +182,13 @@ def publish(settings: Settings, *, run_id: str) -> None:
             "another one"
         )
     with step("publish"), timed_step(settings, run_id, "publish"):
-        publish_exports(settings.output_path, run_id=run_id, delivered_at=delivered_at)
+        publish_exports(settings.output_path, run_id=run_id, delivered_at=delivered_at, keep=settings.keep_exports)
         if ledger.unfinished:
             ledger.mark_processed()
         open_warehouse(settings, run_id=run_id).discard_checkpoint()
 
 
-def write_report(settings: Settings, *, run_id: str, failure: str | None = None) -> Path:
+def write_report(settings: Settings, *, run_id: str, failure: str | None = None, is_preview: bool = False) -> Path:
     """Write the run's quality report, whatever happened; return its path. `failure` says why the run failed, if it did.
 
     Raises UnusablePath where DATA_QUALITY_REPORT_PATH can't be written to.
@@ -185,7 +196,11 @@ def write_report(settings: Settings, *, run_id: str, failure: str | None = None)
     check_paths(settings, "DATA_QUALITY_REPORT_PATH")
     with step("quality report"):
         return quality_report.write_report(
-            settings, run_id=run_id, warehouse=open_warehouse(settings, run_id=run_id), failure=failure
+            settings,
+            run_id=run_id,
+            warehouse=open_warehouse(settings, run_id=run_id),
+            failure=failure,
+            is_preview=is_preview,
         )
 
 

@@ -100,6 +100,16 @@ def shown() -> Iterator[None]:
 
 
 @contextmanager
+def hidden() -> Iterator[None]:
+    """Show nothing of the steps in the body: they are parts of one that is shown."""
+    token = _shown.set(_Nothing())
+    try:
+        yield
+    finally:
+        _shown.reset(token)
+
+
+@contextmanager
 def display(stream: TextIO) -> Iterator[Display]:
     """Give what shows steps on a stream: bars where that is a terminal, else lines."""
     if _is_terminal(stream):

@@ -7,14 +7,13 @@ the old one's place. So the history moves from one engine to another, too.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 from include.errors import PipelineError, run_command
 from include.files import scratch_folder
-from include.ledger import FILE_NAMES, Ledger, time_text
+from include.ledger import Ledger, time_text
+from include.past import play, show_landed
 from include.pipeline import build
 from include.preflight import check_paths
 from include.settings import Settings, load_settings
@@ -26,7 +25,7 @@ def rebuild(settings: Settings) -> int:
     """Rebuild the history from the landing; return how many deliveries were played.
 
     The old history stays until the new one is complete. A delivery that was landed but not processed is left to the
-    next run. Each delivery is calculated with the rates of its own time. Raises PipelineError, e.g. when the database
+    next run. Raises PipelineError, e.g. when the database
     is in use.
     """
     check_paths(settings, "LANDING_PATH", "DUCKDB_PATH")
@@ -38,25 +37,19 @@ def rebuild(settings: Settings) -> int:
         scratch_folder(settings.landing_path / ".rebuild") as scratch,
         scratch_folder(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as beside_database,
     ):
-        for name in FILE_NAMES:
-            _show(settings.landing_path / name, scratch / name)
+        show_landed(settings.landing_path, scratch)
         rebuilt = replace(
             settings,
             landing_path=scratch,
             data_quality_report_path=scratch / "quality_reports",
-            max_quarantine_pct=100.0,  # what was processed was within the limit of its day
             # The file's name is also the database's name inside, so it has to be the same.
             duckdb_path=beside_database / settings.duckdb_path.name,
             databricks=settings.databricks and settings.databricks.for_rebuild(),
         )
         warehouse = open_warehouse(rebuilt, run_id="rebuild")
         warehouse.clear()
-        played = Ledger(scratch / ledger.path.name, ())
-        for delivery in ledger.processed:
-            played = played.append(delivery)
+        for delivery in play(rebuilt, ledger.processed, run_id="rebuild"):
             print(f"playing the delivery of {time_text(delivery.logical_date)}", flush=True)
-            warehouse.receive(scratch, delivery)
-            build(rebuilt, run_id="rebuild")
         open_warehouse(settings, run_id="rebuild").take_over(rebuilt)
         if settings.databricks:  # the history alone is taken over there, not what each delivery makes from scratch
             target = replace(rebuilt, databricks=settings.databricks)
@@ -65,15 +58,7 @@ def rebuild(settings: Settings) -> int:
         if ledger.unfinished:  # a correction of it returns to the history as it is now
             open_warehouse(settings, run_id="rebuild").checkpoint()
         warehouse.clear()
-    return len(played.entries)
-
-
-def _show(folder: Path, name: Path) -> None:
-    """Let `name` lead to a folder; where the file system has no symbolic links it is a copy."""
-    try:
-        name.symlink_to(folder)
-    except OSError:
-        shutil.copytree(folder, name)
+    return len(ledger.processed)
 
 
 def main(arguments: list[str] | None = None) -> int:

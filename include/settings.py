@@ -145,6 +145,7 @@ class Settings:
     max_row_drop_pct: float
     max_quarantine_pct: float
     max_file_age_hours: float | None = None
+    keep_exports: int = 2
     databricks: DatabricksSettings | None = None
     alerts: AlertSettings = AlertSettings()
 
@@ -208,6 +209,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         max_row_drop_pct=reader.read("MAX_ROW_DROP_PCT", "50", _percentage, 0.0),
         max_quarantine_pct=reader.read("MAX_QUARANTINE_PCT", "50", _percentage, 0.0),
         max_file_age_hours=reader.read("MAX_FILE_AGE_HOURS", "", _hours, None),
+        keep_exports=reader.read("KEEP_EXPORTS", "2", _versions_kept, 2),
         databricks=_databricks(reader) if database_type == "databricks" else None,
         alerts=_alerts(reader),
     )
@@ -353,6 +355,13 @@ def _one_of(*allowed: T, why: str = "") -> Callable[[str], T]:
 def _threads(value: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]?", value):
         raise ValueError(f"must be a number of statements at a time, 1 to 99, but is {value!r}")
+    return int(value)
+
+
+def _versions_kept(value: str) -> int:
+    """Return how many exports are kept: two at least, since a reader may have a file of the one before open."""
+    if not re.fullmatch(r"[0-9]{1,6}", value) or int(value) < 2:
+        raise ValueError(f"must be a number of exports to keep, 2 or more, but is {value!r}")
     return int(value)
 
 

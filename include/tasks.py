@@ -155,18 +155,31 @@ def _place(dag_run: Any) -> tuple[datetime, str]:
 
 @in_turn
 def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
-    """Land the delivery; return whether there is anything to do after that."""
+    """Land the delivery; return whether there is anything to do after that.
+
+    With the param `preview` it is played on a copy instead, and its report kept.
+    """
     from include import pipeline
 
-    ingestion = pipeline.ingest_delivery(
-        load_settings(),
-        logical_date=delivery_time(dag_run),
-        run_id=dag_run.run_id,
-        accept_row_drop=params["accept_row_drop"],
-        discard_unfinished=params["discard_unfinished"],
-        dated_folder_only=dag_run.run_type == "backfill",
-        full_refresh=params["full_refresh"],
-    )
+    settings = load_settings()
+    delivery = {
+        "logical_date": delivery_time(dag_run),
+        "run_id": dag_run.run_id,
+        "accept_row_drop": params["accept_row_drop"],
+        "discard_unfinished": params["discard_unfinished"],
+        "dated_folder_only": dag_run.run_type == "backfill",
+        "full_refresh": params["full_refresh"],
+    }
+    if params["preview"]:
+        from include.preview import keep_report, preview
+
+        with preview(settings, **delivery) as (report, error):
+            kept = keep_report(report, settings.data_quality_report_path)
+        log.info("nothing was landed; the preview's report is %s", kept)
+        if error:
+            log.warning("the delivery would fail: %s", one_line(error))
+        return False
+    ingestion = pipeline.ingest_delivery(settings, **delivery)
     return bool(params["full_refresh"]) or ingestion.outcome != "unchanged"
 
 
@@ -195,10 +208,11 @@ def publish(*, dag_run: Any) -> None:
 
 
 @fail_fast
-def quality_report(*, dag_run: Any, ti: Any) -> str:
+def quality_report(*, dag_run: Any, ti: Any, params: dict[str, Any]) -> str:
     """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed.
 
     Between the two the message is sent that the report is worth, where alerts are set. Return the name of its file.
+    A preview has its report already, and is worth no message.
     """
     from include import pipeline
 
@@ -206,9 +220,12 @@ def quality_report(*, dag_run: Any, ti: Any) -> str:
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
     failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
-    path = pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
+    path = alerts.report_of(settings, dag_run.run_id) if params["preview"] and not failure else None
+    if path is None:
+        path = pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
     turns.release(settings.landing_path, dag_run.run_id)
-    alerts.tell(settings, path)
+    if not params["preview"]:
+        alerts.tell(settings, path)
     if failure:
         raise AirflowFailException(failure)
     return path.name

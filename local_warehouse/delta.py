@@ -77,7 +77,7 @@ class DeltaTable:
 
     def actions(self, version: int) -> list[Action]:
         """Return what a version's commit says."""
-        lines = self._path(version).read_text(encoding="utf-8").splitlines()
+        lines = self._path(version).read_text(encoding="utf-8").split("\n")  # a value may have another line break
         return [json.loads(line) for line in lines if line.strip()]
 
     def history(self) -> list[Action]:

@@ -98,5 +98,5 @@ class WarehouseProcess:
 
     def statements(self) -> list[dict[str, Any]]:
         """Return the log of statements."""
-        lines = (self.folder / "statements.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        lines = (self.folder / "statements.jsonl").read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]

@@ -72,11 +72,14 @@ _TABLE_SECTIONS = (
 """The sections of Findings that describe a delivery's tables, exports and files."""
 
 
-def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failure: str | None = None) -> Path:
+def write_report(
+    settings: Settings, *, run_id: str, warehouse: Warehouse, failure: str | None = None, is_preview: bool = False
+) -> Path:
     """Write the report of a run as JSON, and its page beside it; return the path of the JSON.
 
     `failure` says why the run failed, where its delivery was taken and it failed later. Sections
     that can't be computed, since the delivery was refused or the warehouse is locked, are null; `problems` says why.
+    A preview's report is marked as one, and is in no trend.
     """
     begun = perf_counter()
     artifacts = artifacts_dir(settings, run_id)
@@ -86,6 +89,7 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
         generated_at=datetime.now(UTC),
         database_type=settings.database_type,
         git_revision=git_revision(),
+        is_preview=is_preview,
         manifest_sha256=sources_digest(),
         versions=_versions(settings),
     )
@@ -126,7 +130,7 @@ def write_report(settings: Settings, *, run_id: str, warehouse: Warehouse, failu
         against_previous=_against_previous(tests, [report for _, report in earlier]),
         trend=(
             *(_past_entry(name, past) for name, past in earlier[-(TREND_RUNS - 1) :]),
-            _trend_entry(path.name, found, verdict, why),
+            *(() if is_preview else (_trend_entry(path.name, found, verdict, why),)),
         ),
     )
     with replacing(path) as temporary:
@@ -415,7 +419,7 @@ def _earlier_reports(folder: Path, run_id: str) -> list[tuple[str, PastReport]]:
         with suppress(OSError, ValidationError):
             reports.append((path.name, PastReport.model_validate_json(path.read_bytes())))
     return sorted(
-        ((name, report) for name, report in reports if report.run.run_id != run_id),
+        ((name, report) for name, report in reports if report.run.run_id != run_id and not report.run.is_preview),
         key=lambda entry: entry[1].run.generated_at,
     )
 

@@ -49,15 +49,15 @@ def of_file(judged: Sequence[Judged]) -> Sums:
     """Return the sums over the records of accounts.csv; a malformed one's balance may be another field's."""
     readable = [group for group in judged if not group.is_malformed]
 
-    def total(*statuses: str) -> Decimal:
+    def of_status(*statuses: str) -> Decimal:
         return sum((group.balance for group in readable if group.status in statuses), Decimal())
 
     quarantined = [group for group in judged if group.status == "quarantined"]
     return {
         "received": sum((group.balance for group in readable), Decimal()),
-        "staged": total("staged"),
-        "duplicates": total("duplicate"),
-        "quarantined": total("quarantined"),
+        "staged": of_status("staged"),
+        "duplicates": of_status("duplicate"),
+        "quarantined": of_status("quarantined"),
         "unreadable_records": sum(
             group.records - (0 if group.is_malformed else group.with_balance) for group in quarantined
         ),
@@ -68,7 +68,7 @@ def of_history(warehouse: Warehouse) -> Sums:
     """Return the sum over all current accounts."""
     row = rows(
         warehouse,
-        f"select {_sum('balance_amount')} as current_sum from {warehouse.relation('snapshots', 'snap_account')} "
+        f"select {total('balance_amount')} as current_sum from {warehouse.relation('snapshots', 'snap_account')} "
         "where dbt_valid_to is null",
     )[0]
     return {"current": row["current_sum"]}
@@ -80,8 +80,8 @@ def of_intermediate(warehouse: Warehouse) -> Sums:
         warehouse,
         f"""
         select
-            {_sum("case when account_type = 'savings' then balance_amount end")} as savings,
-            {_sum("case when account_type <> 'savings' then balance_amount end")} as checking
+            {total("case when account_type = 'savings' then balance_amount end")} as savings,
+            {total("case when account_type <> 'savings' then balance_amount end")} as checking
         from {warehouse.relation("intermediate", "int_account_with_customer")}
         """,
     )[0]
@@ -108,7 +108,7 @@ def of_marts(warehouse: Warehouse, delivery: Delivery) -> tuple[tuple[MartChange
             select
                 count(*) as total_rows,
                 count(case when calculated_at = {at} then 1 end) as changed_rows,
-                {", ".join(f"{_sum(column)} as {name}" for name, column in columns.items())}
+                {", ".join(f"{total(column)} as {name}" for name, column in columns.items())}
             from {warehouse.relation("marts", mart)}
             """,
         )[0]
@@ -136,7 +136,7 @@ def exported(
     with duckdb_session.connect() as connection:
         summary = duckdb_paths.read("parquet", output_path / "account_summary.parquet")
         row = connection.execute(
-            f"select {_sum('original_balance_amount')}, {_sum('annual_interest_amount')} from {summary}"
+            f"select {total('original_balance_amount')}, {total('annual_interest_amount')} from {summary}"
         ).fetchone()
     return files, dict(zip(("exported", "exported_interest"), row or (), strict=True))
 
@@ -162,7 +162,10 @@ def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None
         )
     )
     was_valid = f"dbt_valid_from < {at} and (dbt_valid_to is null or dbt_valid_to >= {at})"
-    tiers = _rates_of(warehouse, previous.delivered_at if previous else delivery.delivered_at)
+    tiers = rates_of(warehouse, previous.delivered_at if previous else delivery.delivered_at)
+    before = interest_of("before_delivery.balance_amount", "before_delivery.has_loan_flag", tiers)
+    with_balance = interest_of("after_delivery.balance_amount", "before_delivery.has_loan_flag", tiers)
+    with_loan = interest_of("after_delivery.balance_amount", "after_delivery.has_loan_flag", tiers)
     row = rows(
         warehouse,
         f"""
@@ -220,9 +223,9 @@ def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None
                     when after_delivery.account_id is null then 'closed'
                     else 'stays'
                 end as what,
-                {_interest("before_delivery.balance_amount", "before_delivery.has_loan_flag", tiers)} as amount_before,
-                {_interest("after_delivery.balance_amount", "before_delivery.has_loan_flag", tiers)} as new_balance,
-                {_interest("after_delivery.balance_amount", "after_delivery.has_loan_flag", tiers)} as new_loan,
+                {before} as amount_before,
+                {with_balance} as new_balance,
+                {with_loan} as new_loan,
                 after_delivery.annual_interest_amount as amount_after
             from before_delivery
             full outer join after_delivery on before_delivery.account_id = after_delivery.account_id
@@ -231,18 +234,18 @@ def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None
 
         all_accounts as (
 
-            select {_sum("annual_interest_amount")} as after_sum from {summaries}
+            select {total("annual_interest_amount")} as after_sum from {summaries}
 
         ),
 
         moved as (
 
             select
-                {_sum("case when what = 'new' then amount_after end")} as new_sum,
-                {_sum("case when what = 'closed' then -amount_before end")} as closed_sum,
-                {_sum("case when what = 'stays' then new_balance - amount_before end")} as balance_sum,
-                {_sum("case when what = 'stays' then new_loan - new_balance end")} as loan_sum,
-                {_sum("case when what = 'stays' then amount_after - new_loan end")} as rate_sum,
+                {total("case when what = 'new' then amount_after end")} as new_sum,
+                {total("case when what = 'closed' then -amount_before end")} as closed_sum,
+                {total("case when what = 'stays' then new_balance - amount_before end")} as balance_sum,
+                {total("case when what = 'stays' then new_loan - new_balance end")} as loan_sum,
+                {total("case when what = 'stays' then amount_after - new_loan end")} as rate_sum,
                 count(case when what = 'new' and amount_after <> 0 then 1 end) as new_count,
                 count(case when what = 'closed' and amount_before <> 0 then 1 end) as closed_count,
                 count(case when what = 'stays' and new_balance <> amount_before then 1 end) as balance_count,
@@ -266,22 +269,31 @@ def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None
         InterestCause(cause=cause, accounts=row[f"{column}_count"], amount=row[f"{column}_sum"])
         for cause, column in columns.items()
     )
-    before = row["after_sum"] - sum(cause.amount for cause in causes)
-    return Interest(before=before, after=row["after_sum"], causes=causes)
+    moved = sum(cause.amount for cause in causes)
+    return Interest(before=row["after_sum"] - moved, after=row["after_sum"], causes=causes)
 
 
-def _rates_of(warehouse: Warehouse, time: datetime) -> list[dict[str, Any]]:
-    """Return the tiers that held at a time, from the highest to the lowest: as macros/rates_in_force.sql does."""
-    day = time.astimezone(UTC).date()
+def rates_of(warehouse: Warehouse, time: datetime) -> list[dict[str, Any]]:
+    """Return the tiers that held at a time, from the highest to the lowest."""
+    return in_force(all_rates(warehouse), time)
+
+
+def all_rates(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return the tiers of every set of rates, as the warehouse has them."""
     found = rows(warehouse, f"select * from {warehouse.relation('marts', 'interest_rate_tier')}")
-    tiers = [{"valid_from_date": None, **tier} for tier in found]  # a table of before 1.0 has one set, without a day
+    return [{"valid_from_date": None, **tier} for tier in found]  # a table of before 1.0 has one set, without a day
+
+
+def in_force(tiers: Sequence[dict[str, Any]], time: datetime) -> list[dict[str, Any]]:
+    """Return those of some tiers that held at a time, the highest first: as macros/rates_in_force.sql does."""
+    day = time.astimezone(UTC).date()
     reached = [tier for tier in tiers if tier["valid_from_date"] is None or tier["valid_from_date"] <= day]
     newest = max((tier["valid_from_date"] for tier in reached if tier["valid_from_date"]), default=None)
-    in_force = [tier for tier in reached if tier["valid_from_date"] == newest]
-    return sorted(in_force, key=lambda tier: tier["from_balance_amount"], reverse=True)
+    found = [tier for tier in reached if tier["valid_from_date"] == newest]
+    return sorted(found, key=lambda tier: tier["from_balance_amount"], reverse=True)
 
 
-def _interest(balance: str, has_loan: str, tiers: Sequence[Mapping[str, Any]]) -> str:
+def interest_of(balance: str, has_loan: str, tiers: Sequence[Mapping[str, Any]]) -> str:
     """Return the interest on a balance as an expression: models/marts/account_summary.sql with the tiers written out.
 
     NULL where the balance or the flag is. A rate has four places, so the product has six.
@@ -300,5 +312,6 @@ def _rate(rate: Decimal) -> str:
     return f"cast({rate} as decimal(5, 4))"
 
 
-def _sum(expression: str) -> str:
+def total(expression: str) -> str:
+    """Return the sum of an amount as an expression; 0 where there is none."""
     return f"cast(coalesce(sum({expression}), 0) as decimal(38, 2))"

@@ -20,12 +20,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from pydantic import ValidationError
 
+from include.entities import ENTITIES
 from include.errors import run_command
 from include.files import replacing
 from include.ledger import time_text
 from include.quality.flow import lanes
 from include.quality.report import Report, TrendEntry, newest_report
 from include.settings import load_settings
+from include.ui import PLAIN_KEY
 
 TEMPLATES = Path(__file__).with_name("templates")
 INDEX_PAGE = "index.html"
@@ -37,7 +39,7 @@ TEXT_LIMIT = 1000
 """How many characters of a text the page shows; the JSON has all of it."""
 DETAILED_FINDINGS = 12
 """How many findings are shown with rows and SQL; the others are listed by layer, and the JSON has all of them."""
-SQL_SHARE = 20_000
+SQL_SHARE = 18_000
 """How many characters all SQL of a page may have, shared by the detailed findings."""
 LISTED_REASONS = 40
 
@@ -74,7 +76,7 @@ def page_of(report_path: Path) -> Path:
 def write_pages(report: Report, report_path: Path) -> Path:
     """Write the page of a report that has been written, and the index of the reports' folder; return the page's path.
 
-    Where the page can't be written, none is left of an earlier try. Raises OSError.
+    The index does not list previews. Where the page can't be written, none is left of an earlier try. Raises OSError.
     """
     page = page_of(report_path)
     try:
@@ -83,6 +85,8 @@ def write_pages(report: Report, report_path: Path) -> Path:
         with suppress(OSError):
             page.unlink(missing_ok=True)
         raise
+    if report.run.is_preview:
+        return page
     entries = _index_entries(report, report_path.parent)
     lines = (entry.model_dump_json() + "\n" for entry in entries)
     _replace(report_path.with_name(INDEX_ENTRIES), "".join(lines))
@@ -94,7 +98,7 @@ def render_report(report: Report, report_path: Path) -> str:
     """Return a report's page; `report_path` is that of its JSON, beside which the pages of other runs are."""
     found = [node for node in (*report.models, *report.tests) if node.status in ATTENTION]
     findings = sorted(found, key=lambda node: ATTENTION.index(node.status))
-    template = _environment().get_template("page.html.j2")
+    template = environment().get_template("page.html.j2")
     return template.render(
         report=report,
         lanes=lanes(report),
@@ -109,7 +113,7 @@ def render_report(report: Report, report_path: Path) -> str:
 
 def render_index(entries: Iterable[TrendEntry], folder: Path) -> str:
     """Return the page that lists runs; `entries` are newest first, `folder` is where their reports are."""
-    template = _environment().get_template("index.html.j2")
+    template = environment().get_template("index.html.j2")
     return template.render(entries=list(entries), limit=INDEXED_RUNS, link=partial(_link, folder))
 
 
@@ -137,7 +141,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     """Return Jinja2's environment for the pages; it keeps the compiled templates."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -160,6 +164,8 @@ def _environment() -> Environment:
         "sentence": sentence,
     }
     environment.globals |= {
+        "KEY_COLUMNS": {entity.key: entity.name for entity in ENTITIES},
+        "is_plain_key": lambda key: PLAIN_KEY.fullmatch(key) is not None,
         "STATUS_WORDS": STATUS_WORDS,
         "STATUS_FILLS": STATUS_FILLS,
         "OUTCOME_WORDS": OUTCOME_WORDS,

@@ -108,6 +108,9 @@ class Run(RunOutcome):
     """A run and its delivery."""
 
     generated_at: Time = Field(description="When the report was made, by the clock.")
+    is_preview: bool = Field(
+        default=False, description="Whether the delivery was played on a copy, of which nothing was kept."
+    )
     database_type: DatabaseType = Field(description="The engine.")
     git_revision: str | None = Field(
         description="Commit of the checkout, with -dirty where files differ from it, or the one that the image was "
@@ -476,6 +479,7 @@ class PastRun(_Past):
     outcome: Outcome
     delivered_at: AwareDatetime | None
     generated_at: AwareDatetime
+    is_preview: bool = False
 
 
 class PastTest(_Past):

@@ -14,8 +14,10 @@ from include.quality.verdict import PROBLEM_STATUSES
 from include.settings import load_settings
 
 
-def summary(path: Path, output_path: Path) -> str:
+def summary(path: Path, output_path: Path, *, is_kept: bool = True) -> str:
     """Return what came in, what was quarantined and why, what changed, where the outputs are, and the verdict.
+
+    A preview has no outputs. `is_kept` says whether there will be a report that a person can open.
 
     Raises OSError or NotAReport where `path` is no report.
     """
@@ -65,9 +67,10 @@ def summary(path: Path, output_path: Path) -> str:
         if test.status in PROBLEM_STATUSES
     ]
     lines += [f"problem    {problem}" for problem in report.problems]
-    lines.append(f"outputs    {_shown(output_path)}")
-    lines.append(f"report     {_shown(path)}")
-    if page_of(path).is_file():
+    lines.append(f"outputs    {_shown(output_path)}" if not run.is_preview else "preview    nothing was kept")
+    if is_kept:
+        lines.append(f"report     {_shown(path)}")
+    if is_kept and page_of(path).is_file():
         lines.append(f"page       {_shown(page_of(path))}")
     lines.append(f"why        {report.why}")
     lines.append(f"verdict    {report.verdict}")

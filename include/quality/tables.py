@@ -347,8 +347,11 @@ def histories(warehouse: Warehouse, delivery: Delivery) -> tuple[tuple[SnapshotI
 
 
 def failing_rows(warehouse: Warehouse, relation: str, tested_column: str | None = None) -> tuple[Row, ...]:
-    """Return a few of the rows that a test found; `relation` is its SQL in brackets, or the table that keeps them."""
-    found = rows(warehouse, f"select * from {relation} as failing limit {SAMPLE_ROWS}")
+    """Return the first rows, ordered by their columns, that a test found.
+
+    `relation` is its SQL in brackets, or the table that keeps them.
+    """
+    found = rows(warehouse, f"select * from {relation} as failing order by all nulls last limit {SAMPLE_ROWS}")
     return tuple(masked(row, tested_column=tested_column) for row in found)
 
 

@@ -3,6 +3,7 @@
     /data-quality/                             the index of all reports
     /data-quality/<name>.html                  a page, as the folder of the reports has it
     /data-quality/dags/<DAG>/runs/<run id>     leads to the page of a run
+    /data-quality/explain/<entity>/<key>       what became of an account or a customer
 
 include/ui/guard.py asks who calls. Settings are read for each page: a wrong one must not keep Airflow from loading the
 plugin, and the guard with it.
@@ -14,16 +15,22 @@ import html
 import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from include.files import run_key
-from include.settings import SettingsError, load_settings
-from include.ui import DAG_ID
+from include.settings import PROJECT_ROOT, SettingsError, load_settings
+from include.ui import DAG_ID, PLAIN_KEY
 
 INDEX = "index.html"
+EXPLAIN_SECONDS = 60
+
+_KEY = re.compile(rb'<bdi data-key="(account|customer)">(%b)</bdi>' % PLAIN_KEY.pattern.encode())
+"""A key in a page: a link, here, to what became of it."""
 
 _PAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.html")
 
@@ -50,6 +57,10 @@ def create_app() -> FastAPI:
             "No quality report yet",
             f"The run {run_id} has none. Its task quality_report writes it, also where another task has failed.",
         )
+
+    @app.get("/explain/{entity}/{key:path}")
+    def explanation(entity: str, key: str) -> Response:
+        return _explanation(entity, key)
 
     @app.get("/{name:path}")
     def page(name: str) -> Response:
@@ -90,9 +101,26 @@ def read_page(folder: Path, name: str) -> bytes | None:
         os.close(descriptor)
 
 
+def _explanation(entity: str, key: str) -> Response:
+    """Return the page of `python -m include.explain`, which reads tables, in a process of its own."""
+    if "\0" in key:
+        return _nothing("No explanation", "A key has no NUL.")
+    command = [sys.executable, "-m", "include.explain", "--html", "--", entity, key]
+    try:
+        ended = subprocess.run(
+            command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=EXPLAIN_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return _nothing("No explanation", f"It took over {EXPLAIN_SECONDS} seconds: is the database in use?", 503)
+    if ended.returncode == 0:
+        return HTMLResponse(ended.stdout)
+    said = ended.stderr.strip().rpartition("\n")[2]
+    return _nothing("No explanation", said.removeprefix("error: ") or "It could not be made.")
+
+
 def _page(name: str) -> Response | None:
     content = read_page(load_settings().data_quality_report_path, name)
-    return None if content is None else HTMLResponse(content)
+    return None if content is None else HTMLResponse(_KEY.sub(rb'<a href="explain/\1/\2">\2</a>', content))
 
 
 def _nothing(title: str, text: str, status: int = 404) -> Response:

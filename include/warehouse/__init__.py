@@ -87,6 +87,9 @@ class Warehouse(Protocol):
     def clear(self) -> None:
         """Remove all that there is: of a rebuild that ended, or was killed."""
 
+    def copy_history(self, database: Path) -> None:
+        """Copy the tables that a delivery changes into a new DuckDB file; there is none where there is no history."""
+
     def discard_checkpoint(self) -> None:
         """Forget the state that checkpoint() kept."""
 

@@ -19,12 +19,14 @@ from databricks.sdk.config import Config
 from databricks.sdk.errors import NotFound
 from databricks.sdk.errors.base import DatabricksError
 
+from include import duckdb_session
 from include.files import replacing
 from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import FILE_NAMES, Delivery
 from include.quoting import BACKTICK, literal, quoted
 from include.settings import DatabricksSettings, Settings
 from include.warehouse import StatementRejected, WarehouseError
+from include.warehouse.duckdb import BASE_SCHEMA
 
 if TYPE_CHECKING:
     from databricks.sql.client import Cursor
@@ -159,6 +161,23 @@ class DatabricksWarehouse:
         for name in SCHEMAS:
             self._run(f"drop schema if exists {self.quoted(self._schema(name))} cascade")
         self._remove(self.settings.volume)
+
+    def copy_history(self, database: Path) -> None:
+        """Read the tables one after another, in batches; times become UTC without a zone, as DuckDB has them."""
+        for layer, tables in KEPT_TABLES.items():
+            for table in sorted(self._existing(layer).intersection(tables)):
+                with (
+                    self.stream(f"select * from {self.relation(layer, table)}") as reader,
+                    duckdb_session.connect(database) as copy,
+                ):
+                    times = [field.name for field in reader.schema if pa.types.is_timestamp(field.type)]
+                    naive = ", ".join(f"{name} at time zone 'UTC' as {name}" for name in times)
+                    copy.register("read", reader)
+                    copy.execute(f"create schema if not exists {BASE_SCHEMA}_{layer}")
+                    copy.execute(
+                        f"create table {BASE_SCHEMA}_{layer}.{table} as "
+                        f"select *{f' replace ({naive})' if naive else ''} from read"
+                    )
 
     def discard_checkpoint(self) -> None:
         self._kept.unlink(missing_ok=True)

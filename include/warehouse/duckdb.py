@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -20,6 +21,8 @@ from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import Delivery
 from include.settings import DEFAULT_MEMORY_LIMIT, Settings
 from include.warehouse import StatementRejected, WarehouseBusy, WarehouseError
+
+log = logging.getLogger(__name__)
 
 BASE_SCHEMA = "main"
 """The schema of the profile in dbt/profiles.yml."""
@@ -102,6 +105,12 @@ class DuckDBWarehouse:
         self._wal.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
+    def copy_history(self, database: Path) -> None:
+        """Copy the whole file."""
+        if self.path.exists():
+            with self.held():
+                _copy(self.path, database)
+
     def discard_checkpoint(self) -> None:
         self._kept.unlink(missing_ok=True)
 
@@ -121,23 +130,36 @@ class DuckDBWarehouse:
             with self._connect(read_only) as connection:
                 yield connection
         except duckdb.IOException as error:
-            holder = re.search(r"held in (.+?)\. (?:See also|However)", str(error), re.DOTALL)
+            holder = _holder(error)
             if holder is None:
                 raise WarehouseError(f"{self.path}: {error}", may_pass=True) from error
             raise WarehouseBusy(
-                f"{self.path} is locked by another process: {holder[1]}. Close it there, then try again"
+                f"{self.path} is locked by another process: {holder}. Close it there, then try again"
             ) from error
         except duckdb.Error as error:
             raise StatementRejected(f"{self.path}: {error}") from error
 
     @tenacity.retry(
         retry=tenacity.retry_if_exception(lambda error: "Could not set lock" in str(error)),
+        before_sleep=lambda state: _say_who_is_waited_for(state),
         wait=tenacity.wait_exponential(max=8),
         stop=tenacity.stop_after_attempt(5),
         reraise=True,
     )
     def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         return duckdb_session.connect(self.path, memory_limit=self._memory_limit, read_only=read_only)
+
+
+def _holder(error: BaseException) -> str | None:
+    """Return which process holds the file, as DuckDB says it."""
+    found = re.search(r"held in (.+?)\. (?:See also|However)", str(error), re.DOTALL)
+    return found and found[1]
+
+
+def _say_who_is_waited_for(state: tenacity.RetryCallState) -> None:
+    error = state.outcome and state.outcome.exception()
+    if error and state.attempt_number == 1:
+        log.warning("waiting for %s, which has the DuckDB file open", _holder(error) or "another process")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -32,7 +32,7 @@ def dag_stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
 
 
 def play_dag(folder: Path) -> dict[str, Stage]:
-    """The sample days through the DAG, with two accidents on the second.
+    """The sample days through the DAG, with two accidents on the second, and a preview of the third.
 
     First its accounts.csv arrives truncated and is refused. Then, with the right file, somebody has put an overlapping
     version into snap_customer by hand, so that a test fails in the middle of the run; it is taken out again, and the
@@ -58,8 +58,9 @@ def play_dag(folder: Path) -> dict[str, Stage]:
     stages["broken"] = recorder.keep("broken", airflow.run_dag(DAYS["2026-01-06"]))
     execute(settings.duckdb_path, "delete from main_snapshots.snap_customer where dbt_scd_id = 'by hand'")
 
-    for name in ("2026-01-06", "2026-01-07"):
-        stages[name] = recorder.keep(name, airflow.run_dag(DAYS[name]))
+    stages["2026-01-06"] = recorder.keep("2026-01-06", airflow.run_dag(DAYS["2026-01-06"]))
+    stages["preview"] = recorder.keep("preview", airflow.run_dag(DAYS["2026-01-07"], preview=True))
+    stages["2026-01-07"] = recorder.keep("2026-01-07", airflow.run_dag(DAYS["2026-01-07"]))
     return stages
 
 

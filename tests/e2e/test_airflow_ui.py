@@ -69,6 +69,7 @@ PATHS = (
     "/report.json",
     "/%00",
     "/%ff",
+    "/explain/account/A1",
     "/docs",
     "/redoc",
     "/openapi.json",

@@ -245,6 +245,30 @@ def test_the_reports_of_dag_and_deliver_agree(dag_stages: dict[str, Stage], deli
     assert {section: by_deliver[section] for section in sections} == {section: by_dag[section] for section in sections}
 
 
+def test_a_preview_is_green_and_lands_nothing_but_its_report(dag_stages: dict[str, Stage]) -> None:
+    before, previewed, after = (dag_stages[name] for name in ("2026-01-06", "preview", "2026-01-07"))
+    assert previewed.run is not None
+
+    assert previewed.run.succeeded, previewed.run.log[-5000:]
+    done = {task for task, state in previewed.run.states.items() if state == "success"}
+    assert done == {"wait_for_turn", "ingest", "quality_report"}
+    assert set(previewed.run.states.values()) == {"success", "skipped"}
+    assert previewed.run.events == {}
+    assert previewed.settings.duckdb_path.read_bytes() == before.settings.duckdb_path.read_bytes()
+    assert outputs_of(previewed) == outputs_of(before)
+    ledger = "landing/ledger.jsonl"
+    assert (previewed.folder / ledger).read_bytes() == (before.folder / ledger).read_bytes()
+    index = "quality_reports/index.html"
+    assert (previewed.folder / index).read_bytes() == (before.folder / index).read_bytes()
+
+    said, real = report_of(previewed), report_of(after)
+    assert said["run"]["is_preview"]
+    assert not real["run"]["is_preview"]
+    for section in ("reconciliation", "quarantine", "changes", "marts", "balances", "interest"):
+        assert said[section] == real[section], section
+    assert said["run"]["run_id"] not in [entry["run_id"] for entry in real["trend"]]
+
+
 def test_a_refused_delivery_makes_the_run_red_and_changes_nothing_but_the_report(dag_stages: dict[str, Stage]) -> None:
     before, refused = dag_stages["2026-01-05"], dag_stages["refused"]
     assert refused.run is not None

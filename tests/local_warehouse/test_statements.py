@@ -71,6 +71,12 @@ def test_a_table_is_replaced_in_one_commit_even_from_itself(ask: Ask) -> None:
     assert operations == ["CREATE OR REPLACE TABLE AS SELECT", "CREATE TABLE AS SELECT"]
 
 
+def test_values_have_any_line_break(ask: Ask) -> None:
+    ask("create table t as select 'a\u0085b\u2028c\x1cd' as name")
+    ask("insert into t values ('e\x0bf')")
+    assert ask("select name from t order by name") == [("a\u0085b\u2028c\x1cd",), ("e\x0bf",)]
+
+
 def test_a_table_is_made_from_columns(ask: Ask) -> None:
     ask("create table parent (id int not null, constraint pk primary key (id))")
     ask(

@@ -1,0 +1,53 @@
+"""Why is this so? All that became of an account or a customer: `python -m include.explain account A1`.
+
+Every version with the record that made it, quarantined and duplicate records, days on which the key was away or an
+orphan, and the interest with its arithmetic. Names are masked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from include.entities import ENTITIES
+from include.errors import run_command
+from include.explain.shown import page_of, text_of
+from include.explain.timeline import explain
+from include.files import replacing
+from include.past import moment
+from include.settings import load_settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return 0, or 1 with one line on stderr that says what is wrong."""
+    entities = {entity.name: entity for entity in ENTITIES}
+    parser = argparse.ArgumentParser(prog="python -m include.explain", description=__doc__)
+    parser.add_argument("entity", choices=entities, help="what the key is of")
+    parser.add_argument("key", help="its account_id or customer_id")
+    parser.add_argument("--at", type=moment, help="leave out what came after a day (UTC), or a time; default: nothing")
+    parser.add_argument("--show-names", action="store_true", help="do not mask names")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--html", action="store_true", help="print a page")
+    form.add_argument("--page", type=Path, metavar="FILE", help="write a page")
+    options = parser.parse_args(arguments)
+
+    def show() -> None:
+        found = explain(
+            load_settings(), entities[options.entity], options.key, at=options.at, show_names=options.show_names
+        )
+        if options.page:
+            with replacing(options.page) as temporary:
+                temporary.write_text(page_of(found), encoding="utf-8")
+            print(options.page)
+        elif options.html:
+            print(page_of(found))
+        else:
+            print(found.model_dump_json(indent=2) if options.json else text_of(found))
+
+    return run_command(show)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

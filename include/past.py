@@ -1,0 +1,120 @@
+"""What the commands that ask the past share: which delivery is meant, and the history played again elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from include.errors import PipelineError
+from include.ledger import FILE_NAMES, Delivery, Ledger, time_text
+from include.pipeline import build
+from include.progress import hidden
+from include.settings import DBT_TARGETS, AlertSettings, Settings
+from include.warehouse import WarehouseBusy, open_warehouse
+
+T = TypeVar("T")
+
+
+def moment(text: str) -> datetime:
+    """Read a day (UTC; its last microsecond is meant) or an ISO 8601 time with its offset from UTC, for argparse."""
+    try:
+        if len(text) == len("2026-01-06"):
+            return datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(), UTC) - timedelta.resolution
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a day such as 2026-01-06 nor an ISO 8601 time such as 2026-01-06T02:00:00Z"
+        ) from error
+    if found.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} lacks its offset from UTC: write {text}Z")
+    return found
+
+
+def processed_until(ledger: Ledger, at: datetime | None = None) -> tuple[Delivery, ...]:
+    """Return the processed deliveries up to a moment, by default all; the last one is what was published then.
+
+    Raises PipelineError where there is none.
+    """
+    if not ledger.processed:
+        raise PipelineError(f"{ledger.path} has no processed delivery yet: `make run` makes one")
+    found = tuple(entry for entry in ledger.processed if at is None or entry.delivered_at <= at)
+    if not found:
+        first = ledger.processed[0]
+        raise PipelineError(
+            f"{ledger.path} has no delivery of {time_text(at or first.delivered_at)} or before: the landing begins "
+            f"with that of {time_text(first.delivered_at)}"
+        )
+    return found
+
+
+def check_landed(landing: Path, deliveries: Sequence[Delivery]) -> None:
+    """Raise PipelineError, naming the file, where the landing lacks a file of one of these deliveries."""
+    for delivery in deliveries:
+        for name in FILE_NAMES:
+            path = landing / delivery.file(name).path
+            if not path.is_file():
+                raise PipelineError(
+                    f"{path} is missing: the landing does not reach back to the delivery of "
+                    f"{time_text(delivery.delivered_at)}"
+                )
+
+
+def embedded(settings: Settings, folder: Path) -> Settings:
+    """Return settings whose every path but that of the input is below `folder`, on the embedded engine.
+
+    The rows are the same on both engines, so that a question about Databricks' past needs no statement there.
+    """
+    return replace(
+        settings,
+        database_type="duckdb",
+        dbt_target=DBT_TARGETS["duckdb"],
+        databricks=None,
+        duckdb_path=folder / "duckdb" / settings.duckdb_path.name,
+        landing_path=folder / "landing",
+        output_path=folder / "outputs",
+        data_quality_report_path=folder / "quality_reports",
+        alerts=AlertSettings(),
+    )
+
+
+def show_landed(landing: Path, scratch: Path) -> None:
+    """Show the files of a landing in another one, whose ledger is its own."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    for name in FILE_NAMES:
+        try:
+            (scratch / name).symlink_to(landing / name)
+        except OSError:  # the file system has no symbolic links
+            shutil.copytree(landing / name, scratch / name)
+
+
+def play(
+    settings: Settings, deliveries: Sequence[Delivery], *, run_id: str, with_tests: bool = True
+) -> Iterator[Delivery]:
+    """Process deliveries again, oldest first, in the empty warehouse and landing of `settings`.
+
+    The landing has their files (see show_landed); its ledger is written here. Each delivery is given before it is
+    processed, and is calculated with the rates of its own time. Raises PipelineError.
+    """
+    # What was processed was within the limit of its day.
+    settings = replace(settings, max_quarantine_pct=100.0)
+    warehouse = open_warehouse(settings, run_id=run_id)
+    played = Ledger.load(settings.landing_path)
+    for delivery in deliveries:
+        yield delivery
+        played = played.append(delivery)
+        warehouse.receive(settings.landing_path, delivery)
+        with hidden():
+            build(settings, run_id=run_id, with_tests=with_tests)
+
+
+def patiently(query: Callable[[], T]) -> T:
+    """Return what a query of the warehouse gives, however long another process holds it; a warning says which one."""
+    while True:
+        with suppress(WarehouseBusy):
+            return query()
