@@ -278,7 +278,8 @@ def text_of(found: Difference) -> str:
         moved = movement.after - movement.before
         lines.append(f"{name:<10} {movement.after:,.2f}, before {movement.before:,.2f}: {moved:+,.2f}")
         lines += [
-            f"{'':<10}   {cause.amount:+,.2f} {cause.cause} ({cause.accounts:,} accounts)"
+            f"{'':<10}   {cause.amount:+,.2f} {cause.cause} "
+            f"({cause.accounts:,} {'account' if cause.accounts == 1 else 'accounts'})"
             for cause in movement.causes
             if cause.accounts
         ]

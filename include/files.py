@@ -107,6 +107,18 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def show(path: Path, name: Path) -> None:
+    """Let `name` lead to a file or folder; where the file system has no symbolic links it is a copy."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        name.symlink_to(path)
+    except OSError:
+        if path.is_dir():
+            shutil.copytree(path, name)
+        else:
+            shutil.copy2(path, name)
+
+
 def run_key(run_id: str) -> str:
     """Return a run id as a name for files, at most 80 characters long and another one for each run id.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from include.errors import PipelineError
+from include.files import show
 from include.ledger import FILE_NAMES, Delivery, Ledger, time_text
 from include.pipeline import build
 from include.progress import hidden
@@ -85,12 +85,8 @@ def embedded(settings: Settings, folder: Path) -> Settings:
 
 def show_landed(landing: Path, scratch: Path) -> None:
     """Show the files of a landing in another one, whose ledger is its own."""
-    scratch.mkdir(parents=True, exist_ok=True)
     for name in FILE_NAMES:
-        try:
-            (scratch / name).symlink_to(landing / name)
-        except OSError:  # the file system has no symbolic links
-            shutil.copytree(landing / name, scratch / name)
+        show(landing / name, scratch / name)
 
 
 def play(

@@ -18,7 +18,7 @@ from typing import Any
 
 from include.deliver import add_delivery_options
 from include.errors import PipelineError, one_line
-from include.files import lock, replacing, scratch_folder
+from include.files import lock, replacing, scratch_folder, show
 from include.ledger import FILE_NAMES, Ledger
 from include.past import embedded, patiently
 from include.pipeline import deliver
@@ -74,9 +74,9 @@ def _copy(settings: Settings, warehouse: Warehouse, copy: Settings) -> None:
     A run may be at work meanwhile. The ledger is read before and after, so that it belongs to the tables; what that run
     has half done is finished on the copy, as after a crash.
     """
-    copy.duckdb_path.parent.mkdir(parents=True)
     while True:
-        copy.duckdb_path.unlink(missing_ok=True)
+        shutil.rmtree(copy.duckdb_path.parent, ignore_errors=True)
+        copy.duckdb_path.parent.mkdir(parents=True)
         ledger = Ledger.load(settings.landing_path)
         patiently(lambda: warehouse.copy_history(copy.duckdb_path))
         if Ledger.load(settings.landing_path) == ledger:
@@ -84,25 +84,16 @@ def _copy(settings: Settings, warehouse: Warehouse, copy: Settings) -> None:
     for delivery in filter(None, {ledger.last, ledger.last_processed}):
         for name in FILE_NAMES:
             path = delivery.file(name).path
-            _show(settings.landing_path / path, copy.landing_path / path)
+            show(settings.landing_path / path, copy.landing_path / path)
     if ledger.entries:
         shutil.copyfile(ledger.path, copy.landing_path / ledger.path.name)
     reports = sorted(settings.data_quality_report_path.glob("quality_report_*.json"), key=_written_at)
     for report in reports[-TREND_RUNS:]:
-        _show(report, copy.data_quality_report_path / report.name)
+        show(report, copy.data_quality_report_path / report.name)
 
 
 def _written_at(path: Path) -> int:
     return path.stat().st_mtime_ns
-
-
-def _show(path: Path, name: Path) -> None:
-    """Let `name` lead to a file; where the file system has no symbolic links it is a copy."""
-    name.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        name.symlink_to(path)
-    except OSError:
-        shutil.copy2(path, name)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check that needs nothing to run: Python, SQL, YAML, Dockerfiles, compose files.
+# Every check that needs nothing to run: Python, SQL, YAML, Dockerfiles, compose files, workflows.
 set -euo pipefail
 ruff check --quiet .
 ruff format --check --quiet .
@@ -8,3 +8,5 @@ sqlfluff lint --processes 2 --nocolor dbt | tail -n 40
 yamllint --strict .
 hadolint Dockerfile tests/support/containers/*.Dockerfile
 check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yaml docker-compose.override.yml
+check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml

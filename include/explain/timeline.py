@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,12 +21,13 @@ from include.quality.money import all_rates, in_force
 from include.quality.report import OrphanReason, Row
 from include.quality.tables import literal as time_literal
 from include.quality.tables import rows
-from include.quoting import literal
+from include.quoting import portable_literal
 from include.settings import Settings
 from include.warehouse import Warehouse, open_warehouse
 
 CENT = Decimal("0.01")
 NEAREST = 3
+LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ class _State:
     @property
     def is_stale(self) -> bool:
         return self.version is not None and all(judged.status == "quarantined" for judged in self.records)
+
+    @property
+    def has_quarantined(self) -> bool:
+        return any(judged.status == "quarantined" for judged in self.records)
+
+    @property
+    def contents(self) -> list[tuple[object, ...]]:
+        return [judged.record.content for judged in self.records]
 
     def said(self) -> tuple[object, ...]:
         """What makes two deliveries the same to a reader: all but the places in the file."""
@@ -109,10 +119,13 @@ def explain(
 
 def _key(entity: Entity, text: str) -> int | str:
     if entity.key_type == "text":
+        if "\0" in text or text.encode(errors="replace").decode() != text:
+            raise PipelineError(f"{text!r} is no {entity.key}: expected text in UTF-8 without NUL")
         return text
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise PipelineError(f"{text!r} is no {entity.key}: expected a whole number above 0")
-    return int(text)
+    digits = re.fullmatch(r"0*([1-9][0-9]{0,18})", text)
+    if digits is None or int(digits[1]) > LARGEST_ID:
+        raise PipelineError(f"{text[:40]!r} is no {entity.key}: expected a whole number from 1 to {LARGEST_ID}")
+    return int(digits[1])
 
 
 # --- what the warehouse has -------------------------------------------------------------------------------------------
@@ -159,14 +172,14 @@ def _nearest(warehouse: Warehouse, entity: Entity, key: int | str) -> list[str]:
             select distinct cast({entity.key} as string) as near_key
             from {warehouse.relation("snapshots", entity.snapshot)}
         ) as known
-        order by levenshtein(near_key, {literal(str(key))}), near_key limit {NEAREST}
+        order by levenshtein(near_key, {portable_literal(str(key))}), near_key limit {NEAREST}
         """,
     )
     return [row["near_key"] for row in found]
 
 
 def _sql(key: int | str) -> str:
-    return str(key) if isinstance(key, int) else literal(key)
+    return str(key) if isinstance(key, int) else portable_literal(key)
 
 
 # --- what is to be said after each delivery ---------------------------------------------------------------------------
@@ -253,7 +266,7 @@ def _with_orphans_looked_up(settings: Settings, states: Sequence[_State], tables
 def _episodes(
     entity: Entity, states: Sequence[_State], columns: Sequence[str], *, show_names: bool
 ) -> Iterable[Episode]:
-    """Give the deliveries in a row that say the same, as one episode each."""
+    """Yield an episode for each row of deliveries of which the same is to be said."""
     before: _State | None = None
     start = 0
     for number, state in enumerate(states):
@@ -281,33 +294,30 @@ def _episodes(
 
 
 def _events(before: _State | None, now: _State, *, seen_before: bool) -> Iterable[Event]:
+    """Give what a delivery did to a key; `before` is None in the first delivery that has it."""
     was = before.version if before else None
     if now.version and not was:
         yield "returned" if seen_before else "new"
     elif was and not now.version:
         yield "closed"
-    elif was and now.version and was.since != now.version.since:
+    elif was != now.version:
         yield "changed"
-    quarantined, quarantined_before = (
-        bool(state and any(judged.status == "quarantined" for judged in state.records)) for state in (now, before)
-    )
-    if quarantined and not quarantined_before:
+    was_quarantined = before is not None and before.has_quarantined
+    if now.has_quarantined and not was_quarantined:
         yield "quarantined"
-    if quarantined_before and not quarantined and now.records:
+    elif was_quarantined and not now.has_quarantined and now.records:
         yield "no longer quarantined"
-    received, received_before = (
-        [judged.record.content for judged in state.records] if state else None for state in (now, before)
-    )
-    if before and was == now.version and received != received_before and not (quarantined or quarantined_before):
+    if before is None or was != now.version:
+        return
+    if now.contents != before.contents and not (now.has_quarantined or was_quarantined):
         yield "received differently"
-    if before and was and now.version and was == now.version:
-        rates, rates_before = (state.interest and state.interest.rates_from_date for state in (now, before))
-        if now.interest and before.interest and rates != rates_before:
-            yield "rates changed"
-        elif (now.orphan, now.interest) != (before.orphan, before.interest):
-            yield "customer changed"
-        if now.profile != before.profile:
-            yield "totals changed"
+    rates, rates_before = (state.interest and state.interest.rates_from_date for state in (now, before))
+    if now.interest and before.interest and rates != rates_before:
+        yield "rates changed"
+    elif (now.orphan, now.interest) != (before.orphan, before.interest):
+        yield "customer changed"
+    if now.profile != before.profile:
+        yield "totals changed"
 
 
 def _received(judged: Judged, show_names: bool) -> Received:

@@ -88,7 +88,10 @@ class Warehouse(Protocol):
         """Remove all that there is: of a rebuild that ended, or was killed."""
 
     def copy_history(self, database: Path) -> None:
-        """Copy the tables that a delivery changes into a new DuckDB file; there is none where there is no history."""
+        """Copy the tables that a delivery changes into a new DuckDB file, and what checkpoint() kept beside it.
+
+        There is none where there is no history.
+        """
 
     def discard_checkpoint(self) -> None:
         """Forget the state that checkpoint() kept."""

@@ -26,7 +26,7 @@ from include.ledger import FILE_NAMES, Delivery
 from include.quoting import BACKTICK, literal, quoted
 from include.settings import DatabricksSettings, Settings
 from include.warehouse import StatementRejected, WarehouseError
-from include.warehouse.duckdb import BASE_SCHEMA
+from include.warehouse.duckdb import BASE_SCHEMA, checkpoint_of
 
 if TYPE_CHECKING:
     from databricks.sql.client import Cursor
@@ -163,21 +163,32 @@ class DatabricksWarehouse:
         self._remove(self.settings.volume)
 
     def copy_history(self, database: Path) -> None:
-        """Read the tables one after another, in batches; times become UTC without a zone, as DuckDB has them."""
         for layer, tables in KEPT_TABLES.items():
             for table in sorted(self._existing(layer).intersection(tables)):
-                with (
-                    self.stream(f"select * from {self.relation(layer, table)}") as reader,
-                    duckdb_session.connect(database) as copy,
-                ):
-                    times = [field.name for field in reader.schema if pa.types.is_timestamp(field.type)]
-                    naive = ", ".join(f"{name} at time zone 'UTC' as {name}" for name in times)
-                    copy.register("read", reader)
-                    copy.execute(f"create schema if not exists {BASE_SCHEMA}_{layer}")
-                    copy.execute(
-                        f"create table {BASE_SCHEMA}_{layer}.{table} as "
-                        f"select *{f' replace ({naive})' if naive else ''} from read"
-                    )
+                self._copy_table(database, layer, table)
+        if self._kept.exists():
+            kept = checkpoint_of(database)
+            for name, version in json.loads(self._kept.read_text(encoding="utf-8")).items():
+                layer, table = name.split(".")
+                if version is not None:
+                    self._copy_table(kept, layer, table, f" version as of {version}")
+            if not kept.exists():
+                kept.touch()  # there were no tables
+
+    def _copy_table(self, database: Path, layer: str, table: str, version: str = "") -> None:
+        """Read a table in batches; its times become UTC without a zone, as DuckDB has them."""
+        with (
+            self.stream(f"select * from {self.relation(layer, table)}{version}") as reader,
+            duckdb_session.connect(database) as copy,
+        ):
+            times = [field.name for field in reader.schema if pa.types.is_timestamp(field.type)]
+            naive = ", ".join(f"{name} at time zone 'UTC' as {name}" for name in times)
+            copy.register("read", reader)
+            copy.execute(f"create schema if not exists {BASE_SCHEMA}_{layer}")
+            copy.execute(
+                f"create table {BASE_SCHEMA}_{layer}.{table} as "
+                f"select *{f' replace ({naive})' if naive else ''} from read"
+            )
 
     def discard_checkpoint(self) -> None:
         self._kept.unlink(missing_ok=True)

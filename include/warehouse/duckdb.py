@@ -35,7 +35,7 @@ class DuckDBWarehouse:
 
     def __init__(self, path: Path, memory_limit: str = DEFAULT_MEMORY_LIMIT) -> None:
         self.path, self._memory_limit = path, memory_limit
-        self._kept = path.with_name(f"{path.name}.checkpoint")
+        self._kept = checkpoint_of(path)
         self._wal = path.with_name(f"{path.name}.wal")
 
     def relation(self, schema: str, table: str) -> str:
@@ -106,10 +106,11 @@ class DuckDBWarehouse:
         self.path.unlink(missing_ok=True)
 
     def copy_history(self, database: Path) -> None:
-        """Copy the whole file."""
-        if self.path.exists():
-            with self.held():
-                _copy(self.path, database)
+        """Copy the whole files."""
+        with self.held():
+            for source, copy in ((self.path, database), (self._kept, checkpoint_of(database))):
+                if source.exists():
+                    _copy(source, copy)
 
     def discard_checkpoint(self) -> None:
         self._kept.unlink(missing_ok=True)
@@ -160,6 +161,11 @@ def _say_who_is_waited_for(state: tenacity.RetryCallState) -> None:
     error = state.outcome and state.outcome.exception()
     if error and state.attempt_number == 1:
         log.warning("waiting for %s, which has the DuckDB file open", _holder(error) or "another process")
+
+
+def checkpoint_of(path: Path) -> Path:
+    """Return where the state of a DuckDB file is kept, an empty file where there was none."""
+    return path.with_name(f"{path.name}.checkpoint")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,10 +20,14 @@ from zoneinfo import ZoneInfo
 import pyarrow.parquet as pq
 import pytest
 
+from include.as_of import main as as_of_main
 from include.dbt.manifest import manifest_path
+from include.diff import main as diff_main
+from include.explain.__main__ import main as explain_main
 from include.quality.report import SCHEMA_PATH
 from include.settings import PROJECT_ROOT
 from tests.support import expected
+from tests.support.documents import blocks
 from tests.support.settings import environment_of, settings_in
 from tests.support.stages import DAYS, Stage
 from tests.support.tables import read_csv, read_table, read_tables
@@ -325,3 +330,23 @@ def test_the_run_after_a_failed_one_finishes_the_delivery(dag_stages: dict[str, 
 
     assert report["run"]["outcome"] == "resumed"
     assert any(name.startswith("scd2_no_overlap_snap_customer") for name in report["against_previous"]["fixed"])
+
+
+def test_the_guide_to_the_past_shows_what_the_commands_print(
+    deliver_stages: dict[str, Stage],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commands = {"explain": explain_main, "diff": diff_main, "as_of": as_of_main}
+    guide = blocks((PROJECT_ROOT / "docs/guides/asking_the_past.md").read_text(encoding="utf-8"))
+    shown = [(one.text, two.text) for one, two in pairwise(guide) if two.language == "text"]
+    for variable, value in environment_of(deliver_stages["2026-01-07"].settings).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(tmp_path)
+
+    for command, output in shown:
+        name, *arguments = command.removeprefix("python -m include.").split()
+        assert commands[name](arguments) == 0
+        assert re.sub(r"run deliver__[0-9T:.-]+", "run RUN", capsys.readouterr().out) == f"{output}\n"
+    assert len(shown) == len(commands)

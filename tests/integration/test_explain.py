@@ -108,7 +108,12 @@ def test_what_came_later_is_left_out(capsys: pytest.CaptureFixture[str]) -> None
             "error: there has never been an account 'Z' in the 2 deliveries up to 2026-01-06 02:00",
         ),
         (["customer", "99"], "; the nearest keys are 1, 2, 3"),
-        (["customer", "Ada"], "error: 'Ada' is no customer_id: expected a whole number above 0"),
+        (["customer", "Ada"], "error: 'Ada' is no customer_id: expected a whole number from 1 to 9223372036854775807"),
+        (["customer", "0" * 5000], "expected a whole number from 1 to 9223372036854775807"),
+        (["customer", "9" * 5000], "expected a whole number from 1 to 9223372036854775807"),
+        (["account", "\udcff"], "expected text in UTF-8 without NUL"),
+        (["account", "' or 1 = 1 --"], "error: there has never been an account"),
+        (["account", "\\' or 1 = 1 --"], "error: there has never been an account"),
         (["account", "A", "--at", "2025-12-31"], "the landing begins with that of 2026-01-05T02:00:00.000000Z"),
     ],
 )

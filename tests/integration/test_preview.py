@@ -14,10 +14,10 @@ from include.preview import main as preview_main
 from include.preview import preview
 from include.quality.report import Report, newest_report
 from include.settings import Settings
-from tests.support.deliveries import day, write_extracts
+from tests.support.deliveries import customer, day, write_extracts
 from tests.support.settings import environment_of
 from tests.support.tables import read_tables
-from tests.support.two_days import SECOND_DAY, break_snapshots, play
+from tests.support.two_days import FIRST_DAY, SECOND_DAY, break_snapshots, play
 
 pytestmark = pytest.mark.slow
 
@@ -139,6 +139,30 @@ def test_an_unfinished_delivery_is_finished_on_the_copy_alone(
     real = content_of(newest_report(settings.data_quality_report_path))
     for content in (previewed, real):
         content.pop("against_previous")  # of a preview, against the run that could not be finished
+    assert previewed == real
+
+
+def test_a_correction_of_an_unfinished_delivery_replaces_it_on_the_copy(
+    engine: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(engine, 5, "first")
+    with monkeypatch.context() as patch:
+        break_snapshots(engine, patch)
+        with pytest.raises(DeliveryFailed):
+            play(engine, 6, "second")
+    write_extracts(engine.input_path, [*FIRST_DAY[0], customer("9")], FIRST_DAY[1])
+    files = files_of(engine)
+
+    with preview(engine, logical_date=day(6), run_id="preview") as (report, error):
+        assert error is None
+        previewed = content_of(report)
+    assert files_of(engine) == files
+    assert [(change["new"], change["changed"]) for change in previewed["changes"]] == [(1, 0), (0, 0)]
+
+    deliver(engine, logical_date=day(6), run_id="third")
+    real = content_of(newest_report(engine.data_quality_report_path))
+    for content in (previewed, real):
+        content.pop("against_previous")
     assert previewed == real
 
 
