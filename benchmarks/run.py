@@ -24,7 +24,7 @@ from include.quality.report import Report
 
 @contextmanager
 def _extracts(shape: Shape) -> Iterator[Path]:
-    """Give a scratch folder with the two days in `inputs`."""
+    """Yield a scratch folder with the two days in `inputs`."""
     with tempfile.TemporaryDirectory(prefix="lc_benchmark.") as name:
         write_days(Path(name, "inputs"), shape)
         yield Path(name)

@@ -22,8 +22,8 @@ DOC = """
 ### What it does
 Takes the day's full extracts of customers and accounts, keeps their complete history and publishes the interest
 calculations: `wait_for_turn >> ingest >> source >> staging >> snapshots >> intermediate >> marts >> exports >>
-quality_report >> assets`. The last group tells Airflow's assets, from the extracts to the exports, what a green run has
-published; it can't fail a run.
+quality_report >> assets`. The last group updates Airflow's assets, from the extracts to the exports, after a
+green run; it can't fail a run.
 
 ### When it is red
 - **`ingest`**: the delivery was refused; nothing has changed. The last line of its log names the file or the row,
@@ -117,7 +117,7 @@ with DAG(
     catchup=False,
     max_active_runs=16,  # wait_for_turn lets one work at a time; with 1, a waiting run would keep an earlier one queued
     max_active_tasks=settings.databricks.threads if settings.databricks else 1,  # one may hold the DuckDB file
-    on_failure_callback=alerts.run_failed if settings.alerts.on else None,  # if quality_report could not tell
+    on_failure_callback=alerts.run_failed if settings.alerts.on else None,  # where quality_report could not send it
     deadline=alerts.deadline(settings, SCHEDULED_AT),
     tags=["lending", "dbt", settings.database_type],
     default_args={

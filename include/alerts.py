@@ -90,7 +90,7 @@ def previous_verdict(report: Report) -> Verdict | None:
     )
 
 
-def tell(settings: Settings, report_path: Path) -> None:
+def notify(settings: Settings, report_path: Path) -> None:
     """Send the message that a report is worth, if it is one and the run has not sent the same before."""
     if not settings.alerts.on:
         return
@@ -98,8 +98,8 @@ def tell(settings: Settings, report_path: Path) -> None:
         from include.quality.report import Report
 
         report = Report.load(report_path)
-        told = _told(settings, report.run.run_id)
-        event = event_of(report, told.verdict if told else previous_verdict(report))
+        sent = _sent(settings, report.run.run_id)
+        event = event_of(report, sent.verdict if sent else previous_verdict(report))
         if event:
             _send_once(settings, _of_report(event, report, report_path), report.verdict)
 
@@ -111,9 +111,9 @@ def run_failed(context: Mapping[str, Any]) -> None:
     """
     with _nothing_raised():
         settings, run_id = load_settings(), context["run_id"]
-        told = _told(settings, run_id)
-        if told and told.event in ("red", "refused"):
-            log.info("run %s has sent its message: %s", run_id, told.event)
+        sent = _sent(settings, run_id)
+        if sent and sent.event in ("red", "refused"):
+            log.info("run %s has sent its message: %s", run_id, sent.event)
             return
         path = report_of(settings, run_id)
         if path:
@@ -145,7 +145,7 @@ def deadline(settings: Settings, scheduled_at: time) -> DeadlineAlert | None:
 def deadline_missed(context: Mapping[str, Any]) -> None:
     """Airflow calls this when a run has not succeeded by its deadline: send a message if nothing is published.
 
-    Not of a backfill's or a manual run, which have the deadline as well, and not where a run has told why it failed.
+    Not of a backfill's or a manual run, which have the deadline as well, and not where a run has said why it failed.
     """
     with _nothing_raised():
         run = context["dag_run"]
@@ -159,8 +159,8 @@ def deadline_missed(context: Mapping[str, Any]) -> None:
         if published and published.logical_date >= logical_date:
             log.info("the delivery of %s is published", time_text(logical_date))
             return
-        if told := _told(settings, run_id):
-            log.info("run %s has sent its message: %s", run_id, told.event)
+        if sent := _sent(settings, run_id):
+            log.info("run %s has sent its message: %s", run_id, sent.event)
             return
         by = settings.alerts.deadline
         facts = {
@@ -171,43 +171,43 @@ def deadline_missed(context: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Sent:
     """What the last message of a run said; kept in its artifacts, so that neither a retry nor a clear repeats it."""
 
     event: Event
     verdict: Verdict
 
 
-def _told_path(settings: Settings, run_id: str) -> Path:
+def _sent_path(settings: Settings, run_id: str) -> Path:
     return artifacts_dir(settings, run_id) / "alert.json"
 
 
-def _told(settings: Settings, run_id: str) -> _Told | None:
+def _sent(settings: Settings, run_id: str) -> _Sent | None:
     with suppress(OSError, ValueError, TypeError):
-        return _Told(**json.loads(_told_path(settings, run_id).read_text(encoding="utf-8")))
+        return _Sent(**json.loads(_sent_path(settings, run_id).read_text(encoding="utf-8")))
     return None
 
 
 def _send_once(settings: Settings, alert: Alert, verdict: Verdict) -> None:
     """Send a message unless it was the last one of its run; remembered beforehand, so that a crash can't repeat it."""
-    before = _told(settings, alert.run_id)
+    before = _sent(settings, alert.run_id)
     if before and before.event == alert.event:
         log.info("run %s has sent its message: %s", alert.run_id, alert.event)
         return
-    _remember(settings, alert.run_id, _Told(alert.event, verdict))
+    _remember(settings, alert.run_id, _Sent(alert.event, verdict))
     sent = [_send(notifier, alert) for notifier in _notifiers(settings.alerts)]
     if not any(sent):
         _remember(settings, alert.run_id, before)
 
 
-def _remember(settings: Settings, run_id: str, told: _Told | None) -> None:
+def _remember(settings: Settings, run_id: str, sent: _Sent | None) -> None:
     try:
-        path = _told_path(settings, run_id)
-        if told is None:
+        path = _sent_path(settings, run_id)
+        if sent is None:
             path.unlink(missing_ok=True)
             return
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(vars(told)) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(vars(sent)) + "\n", encoding="utf-8")
     except OSError:
         log.warning("it can't be noted that run %s sends its message", run_id, exc_info=True)
 

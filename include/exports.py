@@ -159,7 +159,7 @@ def _staging(output_path: Path, run_id: str) -> Path:
 
 
 def _link(name: Path, target: Path) -> None:
-    """Let `name` be a symbolic link to `target`, replacing what it was in one rename."""
+    """Make `name` a symbolic link to `target`, replacing what was there in one rename."""
     if name.is_symlink() and name.readlink() == target:
         return
     temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")

@@ -25,7 +25,7 @@ class Locked(PipelineError):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to, then make it durable and rename it to `path`.
+    """Yield a temporary path beside `path` to write to, then make it durable and rename it to `path`.
 
     When the body raises, `path` stays as it was. The folder is created if it is missing, and what a killed process left
     there of an earlier try is removed. An OSError names `path` where it names no file by itself, as that of a full
@@ -51,7 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def sync(path: Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on disk.
 
-    File systems that can't sync a folder (CIFS, some FUSE) say so with EINVAL or ENOTSUP; they are let off.
+    File systems that can't sync a folder (CIFS, some FUSE) answer EINVAL or ENOTSUP, which is ignored.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -71,7 +71,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def lock(path: Path, doing: str) -> Iterator[None]:
-    """Hold an exclusive lock on a file for the length of the body; the kernel lets go of it if the process dies.
+    """Hold an exclusive lock on a file for the length of the body; the kernel releases it if the process dies.
 
     Raises Locked at once, saying who is `doing` what, if another process holds it, and PipelineError where the file
     system has no locks.
@@ -95,7 +95,7 @@ def lock(path: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder, without what a killed process has left in it, and remove it afterwards.
+    """Yield a folder, emptied of what a killed process has left in it, and remove it afterwards.
 
     What can't be removed, such as the `.nfs...` of a file that is still open on NFS, stays.
     """
@@ -108,7 +108,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 
 def show(path: Path, name: Path) -> None:
-    """Let `name` lead to a file or folder; where the file system has no symbolic links it is a copy."""
+    """Make `name` a link to a file or folder, or a copy where the file system has no symbolic links."""
     name.parent.mkdir(parents=True, exist_ok=True)
     try:
         name.symlink_to(path)

@@ -94,7 +94,7 @@ def play(
 ) -> Iterator[Delivery]:
     """Process deliveries again, oldest first, in the empty warehouse and landing of `settings`.
 
-    The landing has their files (see show_landed); its ledger is written here. Each delivery is given before it is
+    The landing has their files (see show_landed); its ledger is written here. Each delivery is yielded before it is
     processed, and is calculated with the rates of its own time. Raises PipelineError.
     """
     # What was processed was within the limit of its day.

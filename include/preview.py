@@ -34,7 +34,7 @@ Failure = PipelineError | OSError
 
 @contextmanager
 def preview(settings: Settings, *, run_id: str, **options: Any) -> Iterator[tuple[Path, Failure | None]]:
-    """Play a delivery on a copy; give its report and, where it would be refused or fail, the error.
+    """Play a delivery on a copy; yield its report and, where it would be refused or fail, the error.
 
     `options` are those of pipeline.deliver(). The copy is a DuckDB database on either engine, below LANDING_PATH, and
     is gone after the body. An unfinished delivery is finished on it first. Raises files.Locked while another preview

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Update(Protocol):
-    """Say how far a step is: in words, and for the bar `done` of `total`, in any unit. May be called by any thread."""
+    """Show how far a step is: in words, and for the bar `done` of `total`, in any unit. May be called by any thread."""
 
     def __call__(self, text: str, done: float = 0, total: float = 0) -> None: ...
 
@@ -111,7 +111,7 @@ def hidden() -> Iterator[None]:
 
 @contextmanager
 def display(stream: TextIO) -> Iterator[Display]:
-    """Give what shows steps on a stream: bars where that is a terminal, else lines."""
+    """Yield what shows steps on a stream: bars where that is a terminal, else lines."""
     if _is_terminal(stream):
         with _bars(stream) as bars:
             yield bars

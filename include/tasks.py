@@ -225,14 +225,14 @@ def quality_report(*, dag_run: Any, ti: Any, params: dict[str, Any]) -> str:
         path = pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
     turns.release(settings.landing_path, dag_run.run_id)
     if not params["preview"]:
-        alerts.tell(settings, path)
+        alerts.notify(settings, path)
     if failure:
         raise AirflowFailException(failure)
     return path.name
 
 
 def announce_assets(*, dag_run: Any, ti: Any, outlets: Any, outlet_events: Any) -> None:
-    """Give the task's outlets an event each, which says what the report says of them; skip where there is no news.
+    """Make an event for each of the task's outlets, with what the report says of it; skip where there is no news.
 
     That is after a run that is red, or has changed nothing: a task that succeeds has made events.
     """

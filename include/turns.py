@@ -40,7 +40,7 @@ def alone(landing: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def deciding(landing: Path, run_id: str) -> Iterator[ExitStack]:
-    """Hold the lock while it is decided whether run `run_id` gets the turn; give what holds it. Raises files.Locked."""
+    """Hold the lock while it is decided whether a run gets the turn; yield what holds it. Raises files.Locked."""
     with ExitStack() as held:
         held.enter_context(lock(_lock(landing), f"running a delivery (run {run_id})"))
         yield held

@@ -62,7 +62,7 @@ class Context:
 class SqlEngine(Protocol):
     """What executes Spark SQL on Delta tables: Sail here; Spark with Delta could take its place.
 
-    Names are its caller's affair: it is told of each table and view, and forgets them when it ends. Every method that
+    Its caller registers each table and view, which it forgets when it ends. Every method that
     takes SQL raises StatementFailed.
     """
 
@@ -85,16 +85,16 @@ class SqlEngine(Protocol):
         """Make an empty Delta table from column definitions in SQL at a location where there is none."""
 
     def attach_schema(self, catalog: str, schema: str) -> None:
-        """Let a schema exist."""
+        """Register a schema."""
 
     def detach_schema(self, catalog: str, schema: str) -> None:
         """Forget a schema and all in it."""
 
     def attach_table(self, name: Name, location: Path) -> None:
-        """Let a name lead to a Delta table."""
+        """Register a Delta table under a name."""
 
     def attach_view(self, name: Name, query: str) -> None:
-        """Let a name lead to a query, whose own names are complete."""
+        """Register a query under a name; the names in it are complete."""
 
     def detach(self, name: Name, *, view: bool) -> None:
         """Forget a table's or view's name."""

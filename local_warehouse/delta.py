@@ -1,4 +1,4 @@
-"""Delta tables' transaction logs, read and written as the protocol says; data files are the SQL engine's affair.
+"""Delta tables' transaction logs, read and written as the protocol says; data files are left to the SQL engine.
 
 Covers the commits that change no rows (properties, comments, NOT NULL), those that only exchange files (RESTORE,
 CREATE OR REPLACE TABLE), and the history. https://github.com/delta-io/delta/blob/master/PROTOCOL.md

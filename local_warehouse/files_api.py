@@ -144,7 +144,7 @@ def _overwrite(request: _RequestHandler) -> bool:
 
 
 def _place(received: Path, file: Path, *, overwrite: bool) -> None:
-    """Let a file that has been received appear. Raises HttpError where there is one already."""
+    """Move a received file to its place. Raises HttpError where there is one already."""
     if file.is_dir() or (file.exists() and not overwrite):
         raise _error(HTTPStatus.CONFLICT, "ALREADY_EXISTS", f"The file being created already exists: {file.name}")
     file.parent.mkdir(parents=True, exist_ok=True)

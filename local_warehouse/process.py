@@ -75,7 +75,7 @@ class WarehouseProcess:
         return WorkspaceClient(host=self.host, **(options or {"token": self.token}))
 
     def set_faults(self, *faults: dict[str, Any]) -> None:
-        """Let these faults come (faults.py), in place of those that were set."""
+        """Set these faults (faults.py), in place of those that were set."""
         request = urllib.request.Request(
             f"{self.host}/_faults",
             method="PUT",

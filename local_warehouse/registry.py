@@ -28,7 +28,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 def statement(pattern: str) -> Callable[[Handler], Handler]:
-    """Let a function answer the statements that match a pattern, see compiled()."""
+    """Register a function for the statements that match a pattern, see compiled()."""
 
     def register(handler: Handler) -> Handler:
         HANDLERS.append((compiled(pattern), handler))

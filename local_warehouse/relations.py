@@ -166,7 +166,7 @@ def create_view(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
 
 
 def _set_query(session: WarehouseSession, relation: Relation, query: str, columns: list[str] | None = None) -> None:
-    """Give a view its query, its columns named (and commented) as in `columns`, each `name [COMMENT 'text']`."""
+    """Set a view's query, its columns named (and commented) as in `columns`, each `name [COMMENT 'text']`."""
     relation.query, struct = session.complete(query)
     if columns:
         named = [re.match(rf"({sql.PART})(?:\s+comment\s+({sql.STRING}))?", c, re.I | re.S) for c in columns]
@@ -225,7 +225,7 @@ def rename_relation(session: WarehouseSession, match: re.Match[str]) -> pa.Table
 
 
 def change_struct(session: WarehouseSession, relation: Relation, operation: str, struct: Struct) -> None:
-    """Give a table or view other columns."""
+    """Replace the columns of a table or view."""
     if relation.is_view:
         relation.struct = struct
         session.catalog.save()
@@ -363,7 +363,7 @@ def add_constraint(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
 
 
 def _add_check(session: WarehouseSession, name: Name, constraint: str, condition: str) -> None:
-    """Let Delta refuse rows that don't meet a condition. By a commit of our own, since Sail would keep it in mind."""
+    """Add a check constraint. By a commit of our own, since Sail would remember it."""
     if session.engine.run(f"select 1 from {quoted(*name)} where not ({condition}) limit 1", session.context).num_rows:
         message = f"Rows of {'.'.join(name)} violate the new CHECK constraint ({condition})."
         raise StatementFailed("DELTA_NEW_CHECK_CONSTRAINT_VIOLATION", message, "23512")

@@ -60,7 +60,7 @@ class LocalWarehouse:
         return WarehouseSession(self, user, (catalog or first).lower(), (schema or "default").lower(), settings)
 
     def attach_all(self) -> None:
-        """Tell the engine, new or restarted, of everything in the catalog."""
+        """Register everything in the catalog with the engine, which is new or was restarted."""
         self.engine.restart(list(self.catalog.catalogs))
         for catalog in self.catalog.catalogs:
             for schema in [*self.catalog.schemas(catalog), EMPTY_SCHEMA]:
@@ -70,7 +70,7 @@ class LocalWarehouse:
             self.attach(name, relation)
 
     def attach(self, name: Name, relation: Relation) -> None:
-        """Tell the engine of a table or view, and of views that could not be understood without it.
+        """Register a table or view with the engine, and the views that need it.
 
         A view whose tables are gone is still in the catalog, as on Databricks.
         """

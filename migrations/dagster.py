@@ -146,7 +146,7 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
 
 @contextmanager
 def _old_history(path: Path, time_zone: str, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection to a new database, `scratch`, with a table `versions_<name>` for each snapshot: _collapse()."""
+    """Yield a connection to the new database `scratch`, with a table `versions_<name>` per snapshot: _collapse()."""
     with duckdb.connect(scratch) as connection:
         connection.execute("set TimeZone = 'UTC'")
         try:
@@ -469,7 +469,7 @@ def _land(history: duckdb.DuckDBPyConnection, settings: Settings, inputs: Path, 
 
 
 def _plan(history: duckdb.DuckDBPyConnection, deliveries: list[datetime]) -> str:
-    """Say what is to be carried over, and every kind of record that our rules quarantine."""
+    """Return what is to be carried over, and every kind of record that our rules quarantine."""
     lines = []
     for snapshot in SNAPSHOTS:
         rows, keys = _row(history, f"select sum(rows)::bigint, count(distinct {snapshot.key}) from old_{snapshot.name}")

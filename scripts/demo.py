@@ -93,7 +93,7 @@ def _print_changes(before: dict[str, Rows], after: dict[str, Rows]) -> None:
 
 
 def _changes(before: Rows, after: Rows) -> dict[str, str]:
-    """Say of each key that differs how it does."""
+    """Return a line for each key that differs, with how it differs."""
     found = {}
     for key in sorted(before.keys() | after.keys(), key=lambda key: (len(key), key)):
         old, new = before.get(key), after.get(key)

@@ -23,7 +23,7 @@ def test_description(test: Mapping[str, Any], manifest: Mapping[str, Any]) -> st
 
 
 def _first_comment(sql: str) -> Iterator[str]:
-    """Give the lines of the first comment block, without their dashes."""
+    """Yield the lines of the first comment block, without their dashes."""
     begun = False
     for line in sql.splitlines():
         if line.startswith("--"):

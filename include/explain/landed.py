@@ -134,7 +134,7 @@ class Judge:
 
 @contextmanager
 def judge_of(settings: Settings, entity: Entity) -> Iterator[Judge]:
-    """Give staging's rules for an entity, as the model stg_*_checked has them. Raises DbtFailed."""
+    """Yield staging's rules for an entity, as the model stg_*_checked has them. Raises DbtFailed."""
     rules = _compiled(settings.duckdb_path.name, entity, sources_digest())
     source = quoted(*rules.source)
     columns = [f"{quoted(column.name)} varchar" for column in declared_columns(entity)]

@@ -294,7 +294,7 @@ def _episodes(
 
 
 def _events(before: _State | None, now: _State, *, seen_before: bool) -> Iterable[Event]:
-    """Give what a delivery did to a key; `before` is None in the first delivery that has it."""
+    """Yield what a delivery did to a key; `before` is None in the first delivery that has it."""
     was = before.version if before else None
     if now.version and not was:
         yield "returned" if seen_before else "new"

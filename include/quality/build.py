@@ -230,7 +230,7 @@ class _TableReader:
     def _check_interest_before(
         self, interest: Interest | None, earlier: Sequence[PastReport], previous: Delivery
     ) -> None:
-        """Say so where the report of the previous delivery ended with another interest than this one begins with."""
+        """Add a problem if the previous delivery's report ended with another interest than this one begins with."""
         said = next(
             (
                 report.interest.after

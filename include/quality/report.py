@@ -342,7 +342,7 @@ class Interest(Section):
     """
 
     before: Money = Field(
-        description="Of account_summary before the delivery, as history and rates tell it: what the causes moved, "
+        description="Of account_summary before the delivery, calculated from history and rates: what the causes moved, "
         "taken off `after`; 0 of the first delivery."
     )
     after: Money = Field(description="Of account_summary.")
@@ -391,7 +391,7 @@ class TrendEntry(Section):
     records_read: Count | None = Field(description="Records read.")
     records_quarantined: Count | None = Field(description="Records quarantined.")
     annual_interest_amount: Money | None = Field(
-        description="The yearly interest after it; null where it was not told, or of a report before version 2.0."
+        description="The yearly interest after it; null where it is not known, or of a report before version 2.0."
     )
 
 
@@ -401,7 +401,7 @@ class Findings(Section):
     schema_version: SchemaVersion = Field(description="Version of this schema.")
     run: Run = Field(description="The run and its delivery.")
     problems: tuple[str, ...] = Field(
-        description="What this report could not tell, and why; an unfinished delivery that was given up for this one; "
+        description="What could not be found out, and why; an unfinished delivery that was given up for this one; "
         "and files older than MAX_FILE_AGE_HOURS."
     )
     totals: Totals = Field(description="Counts by status.")
@@ -444,8 +444,7 @@ class Report(Findings, title="Data-quality report of one run of lc_pipeline"):
     """
 
     verdict: Verdict = Field(
-        description="fail: refused, broken, not complete or not reconciled; warn: something to tell the sender; else "
-        "pass."
+        description="fail: refused, broken, not complete or not reconciled; warn: something for the sender; else pass."
     )
     why: str = Field(description="Why, in one sentence.")
     against_previous: Comparison = Field(

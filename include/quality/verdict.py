@@ -14,7 +14,7 @@ _NAMED = 3
 def judge(found: Findings) -> tuple[Verdict, str]:
     """Return the verdict and why, one sentence without its full stop.
 
-    fail: refused, broken, incomplete or not reconciled; warn: something to tell the sender, or to look at; else pass.
+    fail: refused, broken, incomplete or not reconciled; warn: something for the sender, or to look at; else pass.
     """
     failures = list(_failures(found))
     if failures:
@@ -62,9 +62,9 @@ def _warnings(found: Findings) -> Iterator[str]:
     columns = [f"{column.column!r} of {column.file}" for column in found.unknown_columns or ()]
     if columns:
         yield f"{_count(len(columns), 'unknown column')}: {_named(columns)}"
-    told = bool(found.reconciliation and (orphans or any(file.quarantined for file in found.reconciliation)))
+    is_explained = bool(found.reconciliation and (orphans or any(file.quarantined for file in found.reconciliation)))
     warned = [test.name for test in found.tests if test.status == "warn"]
-    if warned and not told:
+    if warned and not is_explained:
         yield f"{_named(warned)} warned"
     if found.problems:
         yield found.problems[0]

@@ -11,7 +11,7 @@ from include.ui import PAGES
 
 
 def report_url(dag_id: str, run_id: str) -> str:
-    """Return the address of a run's quality report, absolute where Airflow is told its own (`[api] base_url`)."""
+    """Return the address of a run's quality report, absolute where Airflow knows its own (`[api] base_url`)."""
     base: str = conf.get("api", "base_url", fallback="")
     return f"{base.rstrip('/')}{PAGES}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
 

@@ -238,7 +238,7 @@ class DatabricksWarehouse:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Let connector's and SDK's errors say what to do. The connector has no secret in its messages."""
+        """Turn errors of the connector and the SDK into ones that say what to do. Their messages hold no secret."""
         address = f"{self.settings.url}{self.settings.http_path}"
         try:
             yield

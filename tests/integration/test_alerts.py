@@ -42,7 +42,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def refuse(settings: Settings, run_id: str = "run_6", header: str = "AccountID,CustomerID,Balance") -> Path:
-    """Let a delivery be refused for lack of a column; return the path of the run's report."""
+    """Deliver a file that is refused for lack of a column; return the path of the run's report."""
     write_extracts(settings.input_path, [customer()], [account()])
     (settings.input_path / "accounts.csv").write_text(f"{header}\nA1,1,10\n")
     with pytest.raises(IngestionError):
@@ -53,7 +53,7 @@ def refuse(settings: Settings, run_id: str = "run_6", header: str = "AccountID,C
 def test_a_refused_delivery_is_one_mail_with_reason_counts_and_link(settings: Settings, mail: MailServer) -> None:
     report = refuse(settings)
 
-    alerts.tell(settings, report)
+    alerts.notify(settings, report)
 
     (message,) = mail.messages
     text = body(message)
@@ -68,28 +68,28 @@ def test_a_refused_delivery_is_one_mail_with_reason_counts_and_link(settings: Se
 
 def test_the_report_told_again_is_no_second_mail(settings: Settings, mail: MailServer) -> None:
     """As when the task is tried again, or the run is cleared and ends as before."""
-    alerts.tell(settings, refuse(settings))
-    alerts.tell(settings, write_report(settings, run_id="run_6"))
+    alerts.notify(settings, refuse(settings))
+    alerts.notify(settings, write_report(settings, run_id="run_6"))
 
     assert len(mail.messages) == 1
 
 
 def test_another_run_that_is_refused_is_a_mail_of_its_own(settings: Settings, mail: MailServer) -> None:
-    alerts.tell(settings, refuse(settings))
-    alerts.tell(settings, refuse(settings, "run_6_again"))
+    alerts.notify(settings, refuse(settings))
+    alerts.notify(settings, refuse(settings, "run_6_again"))
 
     assert mail.subjects == ["lc_pipeline refused a delivery"] * 2
 
 
 def test_nothing_is_sent_where_nobody_is_to_be_told(settings: Settings, mail: MailServer, tmp_path: Path) -> None:
-    alerts.tell(settings_in(tmp_path), refuse(settings))
+    alerts.notify(settings_in(tmp_path), refuse(settings))
 
     assert mail.messages == []
 
 
 def test_what_a_sender_writes_is_neither_a_template_nor_markup(settings: Settings, mail: MailServer) -> None:
     """A refusal names the columns that it has found."""
-    alerts.tell(settings, refuse(settings, header="AccountID,CustomerID,{{ 7 * 7 }}<b>\u202e"))
+    alerts.notify(settings, refuse(settings, header="AccountID,CustomerID,{{ 7 * 7 }}<b>\u202e"))
 
     (message,) = mail.messages
     assert "{{ 7 * 7 }}&lt;b&gt;" in body(message)
@@ -109,7 +109,7 @@ def test_any_notifier_can_be_told_by_settings(settings: Settings, mail: MailServ
         ALERT_NOTIFIER_ARGS=json.dumps(arguments),
     )
 
-    alerts.tell(other, refuse(settings))
+    alerts.notify(other, refuse(settings))
 
     (message,) = mail.messages
     assert (message["Subject"], message["To"]) == ("[refused] run_6", "on-call@example.com")
@@ -121,7 +121,7 @@ def test_a_notifier_that_fails_does_not_keep_the_other_from_sending(
 ) -> None:
     both = settings_in(tmp_path, **ADDRESS, ALERT_NOTIFIER="airflow.providers.smtp.notifications.smtp.SmtpNotifier")
 
-    alerts.tell(both, refuse(settings))  # that class needs the argument `to`
+    alerts.notify(both, refuse(settings))  # that class needs the argument `to`
 
     assert len(mail.messages) == 1
 
@@ -132,13 +132,13 @@ def test_without_a_server_nothing_is_raised_and_the_message_is_sent_another_time
     report = refuse(settings)
     for name, value in smtp_default(free_port()).items():
         monkeypatch.setenv(name, value)
-    alerts.tell(settings, report)
+    alerts.notify(settings, report)
     assert "no message was sent" in caplog.text
 
     with mail_server() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        alerts.tell(settings, report)
+        alerts.notify(settings, report)
     assert len(server.messages) == 1
 
 
@@ -150,19 +150,19 @@ def test_a_server_that_never_answers_is_given_up(
     with silent_server() as port:
         for name, value in smtp_default(port).items():
             monkeypatch.setenv(name, value)
-        alerts.tell(settings, report)
+        alerts.notify(settings, report)
 
     assert "SmtpNotifier took too long" in caplog.text
 
 
 def test_a_report_that_cannot_be_read_fails_nobody(settings: Settings, mail: MailServer, tmp_path: Path) -> None:
-    alerts.tell(settings, tmp_path / "nothing.json")
+    alerts.notify(settings, tmp_path / "nothing.json")
 
     assert mail.messages == []
 
 
 def test_a_failed_run_whose_report_has_told_it_is_not_told_twice(settings: Settings, mail: MailServer) -> None:
-    alerts.tell(settings, refuse(settings))
+    alerts.notify(settings, refuse(settings))
 
     alerts.run_failed({"run_id": "run_6"})
 
@@ -231,7 +231,7 @@ def test_a_deadline_is_met_by_whichever_run_publishes_the_delivery_or_a_later_on
 
 
 def test_a_run_that_has_told_why_it_failed_is_not_told_again_as_late(settings: Settings, mail: MailServer) -> None:
-    alerts.tell(settings, refuse(settings, "scheduled__6"))
+    alerts.notify(settings, refuse(settings, "scheduled__6"))
 
     alerts.deadline_missed(late())
 
@@ -241,7 +241,7 @@ def test_a_run_that_has_told_why_it_failed_is_not_told_again_as_late(settings: S
 def test_a_late_run_that_fails_after_all_is_told_for_that(settings: Settings, mail: MailServer) -> None:
     alerts.deadline_missed(late())
 
-    alerts.tell(settings, refuse(settings, "scheduled__6"))
+    alerts.notify(settings, refuse(settings, "scheduled__6"))
 
     assert mail.subjects == ["lc_pipeline is late", "lc_pipeline refused a delivery"]
 

@@ -36,7 +36,7 @@ RANDOM_CRASHES = int(os.environ.get("RANDOM_CRASHES", "1"))
 
 
 def all_that_was_made(settings: Settings) -> dict[str, Any]:
-    """Return tables, exports, ledger and the names of all files, without what tells one run from another."""
+    """Return tables, exports, ledger and the names of all files, without what differs between runs."""
     folders = (settings.landing_path, settings.duckdb_path.parent, settings.output_path)
     names = {str(path.relative_to(folder.parent)) for folder in folders for path in folder.rglob("*") if path.is_file()}
     ledger = [json.loads(line) for line in (settings.landing_path / "ledger.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Files that are older than MAX_FILE_AGE_HOURS: they are taken, and people are told."""
+"""Files that are older than MAX_FILE_AGE_HOURS: they are taken, with a warning."""
 
 from __future__ import annotations
 

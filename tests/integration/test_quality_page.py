@@ -196,7 +196,7 @@ def test_every_value_of_a_report_is_on_its_page(tmp_path: Path) -> None:
 
 
 def leaves(value: Any, path: str = "report") -> Iterator[tuple[str, str]]:
-    """Yield each value of a report with its path, as the page writes it; what is not told, and zero, is left out."""
+    """Yield each value of a report with its path, as the page writes it; what is not known, and zero, is left out."""
     if isinstance(value, BaseModel | dict):
         for name, part in (value if isinstance(value, dict) else value.__dict__).items():
             yield from leaves(part, f"{path}.{name}")

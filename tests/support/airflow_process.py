@@ -51,7 +51,7 @@ class AirflowProcess:
         )
 
     def end_run(self, run_id: str, state: str = "success") -> None:
-        """Give a run its last state, as somebody may by hand: none of its tasks is looked at."""
+        """Set the last state of a run, as somebody may by hand: none of its tasks is looked at."""
         self._call("end_run", run_id=run_id, state=state)
 
     def delete_run(self, run_id: str) -> None:

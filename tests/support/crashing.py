@@ -38,7 +38,7 @@ def run_and_die(
 ) -> list[str]:
     """Call `action(*arguments)` in a process that dies at a moment, or `after` seconds; return the moments it saw.
 
-    Raises AssertionError where the process did anything but what it was told: die there, or come to its end.
+    Raises AssertionError where the process did anything other than die there, or come to its end.
     """
     receiving, sending = _processes.Pipe(duplex=False)
     process = _processes.Process(target=_child, args=(sending, at, action, arguments))

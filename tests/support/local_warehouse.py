@@ -49,7 +49,7 @@ class LocalWarehouse(WarehouseProcess):
 
     @contextmanager
     def faults(self, *faults: dict[str, Any]) -> Iterator[None]:
-        """Let answers fail as local_warehouse/faults.py describes."""
+        """Make answers fail as local_warehouse/faults.py describes."""
         self.set_faults(*faults)
         try:
             yield

@@ -56,7 +56,7 @@ def body(message: Message) -> str:
 
 @contextmanager
 def mail_server() -> Iterator[MailServer]:
-    """Let a mail server run for the length of the body."""
+    """Run a mail server for the length of the body."""
     server = MailServer()
     controller = Controller(server, hostname="127.0.0.1", port=server.port)
     controller.start()
@@ -68,6 +68,6 @@ def mail_server() -> Iterator[MailServer]:
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """Give the port of a server that takes connections and never says a word."""
+    """Yield the port of a server that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]

@@ -27,7 +27,7 @@ RATES = (
 """Sets that take turns while the days from 2026-01-05 on are played."""
 
 ANY_QUALITY = {"MAX_QUARANTINE_PCT": "100"}
-"""Most of what is generated is wrong; the model tells what becomes of it in the tables."""
+"""Most of what is generated is wrong; the model says what becomes of it in the tables."""
 
 
 ONE_HISTORY = settings(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 @contextmanager
 def held_by_another_process(database: Path) -> Iterator[subprocess.Popen[str]]:
-    """Let another process, which is given, hold a DuckDB file."""
+    """Have another process, which is yielded, hold a DuckDB file."""
     script = f"import duckdb, sys; c = duckdb.connect({str(database)!r}); print('held', flush=True); sys.stdin.read()"
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -37,7 +37,7 @@ def play(settings: Settings, number: int, run_id: str, **options: bool) -> None:
 
 
 def break_snapshots(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let dbt stop after the snapshots, as a crash there would."""
+    """Make dbt stop after the snapshots, as a crash there would."""
     selection = ["build", "--exclude-resource-type", "unit_test", "--exclude", "intermediate", "marts"]
 
     def stop_halfway(*_: object, run_id: str, **__: object) -> None:

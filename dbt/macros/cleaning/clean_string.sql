@@ -32,7 +32,7 @@
 
 {#
     Lower case by simple Unicode mapping (one character to one) on both engines, which differ on the Turkish dotted I
-    and the final sigma. translate() costs twenty times what lower() does, hence only where there is something outside ASCII.
+    and the final sigma. translate() costs twenty times what lower() does, so it is used only for text outside ASCII.
 #}
 {% macro lower_unicode(value) -%}
     case
