@@ -3,9 +3,20 @@
 
 # The pipeline reads its own settings from .env. Airflow's, as AIRFLOW__CORE__PARALLELISM=8, have to be variables.
 if [ -f .env ]; then
-    eval "$(sed -n \
-        -e "s/^\(AIRFLOW_[A-Za-z0-9_]*\)=\([\"']\)\(.*\)\2\$/\1=\3/" \
-        -e "s/'/'\\\\''/g; s/^\(AIRFLOW_[A-Za-z0-9_]*\)=\(.*\)/[ -n \"\${\1+set}\" ] || export \1='\2'/p" .env)"
+    while IFS= read -r line || [ -n "$line" ]; do
+        name=${line%%=*} value=${line#*=}
+        case $name in
+            *[!A-Za-z0-9_]*) continue ;;
+            AIRFLOW_*) ;;
+            *) continue ;;
+        esac
+        case $value in
+            \"*\") value=${value#\"} value=${value%\"} ;;
+            \'*\') value=${value#\'} value=${value%\'} ;;
+        esac
+        printenv "$name" > /dev/null || export "$name=$value"
+    done < .env
+    unset line name value
 fi
 
 export PATH="$PWD/.venv/bin:$PATH"

@@ -30,6 +30,7 @@ def environment_of(folder: Path, lines: list[str], **variables: str) -> dict[str
         ('AIRFLOW__A__B="two words"', "two words"),
         ("AIRFLOW__A__B='two words'", "two words"),
         ("AIRFLOW__A__B=user", "user"),
+        ("AIRFLOW__A__B=a=b=", "a=b="),
         ("AIRFLOW__A__B=it's $HOME `id` $(id) \\ \"", "it's $HOME `id` $(id) \\ \""),
         ("AIRFLOW__A__B=", ""),
     ],
