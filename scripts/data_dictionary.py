@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from include.dbt.descriptions import test_description
 from include.dbt.manifest import check_manifest
 from include.errors import run_command
 from include.files import replacing
@@ -22,27 +21,26 @@ TABLE_KINDS = ("seed", "model", "snapshot")
 HEAD = """\
 # Data dictionary
 
-Written by `make docs` from dbt's manifest; to change it, change the descriptions in `dbt/`, and run `make docs` again.
+`make docs` writes this page from dbt's manifest. To change it, edit the descriptions in `dbt/` and run `make docs`.
 
-A table's schema is `<base>_<layer>`: the base is `main` on DuckDB and `DATABRICKS_SCHEMA` on Databricks. Types are
-those of the contracts, and the same on both engines. Times are UTC; intervals include their beginning and exclude their
-end. A test is an error unless it is marked as a warning: an error stops what is downstream, a warning is reported
-([how to read them](../DATA_QUALITY_GUIDE.md)). The rules by which tables follow from one another are in
-[data flow](data_flow.md).
+The schema of a table is `<base>_<layer>`. The base is `main` on DuckDB and `DATABRICKS_SCHEMA` on Databricks. Types are
+those of the contracts, the same on both engines. Times are UTC; intervals include their beginning and exclude their
+end. [Data flow](data_flow.md) has the rules by which each layer follows from the one before it. The data quality guide
+[lists all tests](../DATA_QUALITY_GUIDE.md#all-tests), including those that read several tables, with severity and what
+a failure means.
 """
 
 Node = Mapping[str, Any]
 
 
 def dictionary(manifest: Mapping[str, Any]) -> str:
-    """Return the page for a manifest: by layer, each table with its columns and tests, and the layer's assertions."""
+    """Return the page for a manifest: by layer, each table with its columns and tests."""
     nodes = list(manifest["nodes"].values())
     tests = [node for node in nodes if node["resource_type"] == "test"]
     parts = [HEAD, _contents(nodes), _lineage(nodes)]
     for layer in LAYERS:
         parts.append(f"## {layer.capitalize()}\n")
         parts += [_table(node, layer, tests) for node in _tables(nodes, layer)]
-        parts.append(_assertions(layer, tests, manifest))
     return "\n".join(part for part in parts if part)
 
 
@@ -139,7 +137,7 @@ def _contract(node: Node) -> str:
     if node["resource_type"] == "model":
         return "contract enforced" if node["contract"]["enforced"] else "no contract"
     if node["resource_type"] == "snapshot":
-        return "no contract (dbt has none for snapshots; the test column_types stands in)"
+        return "no contract (dbt has none for snapshots; the test column_types checks the types)"
     return "types from its yml"
 
 
@@ -176,23 +174,6 @@ def _ref(expression: str) -> str:
 
 def _warns(test: Node) -> str:
     return " (warning)" if test["config"]["severity"].lower() == "warn" else ""
-
-
-def _assertions(layer: str, tests: list[Node], manifest: Mapping[str, Any]) -> str:
-    """List the singular tests of a layer's folder with the comment that each opens with."""
-    own = sorted(
-        (test for test in tests if "test_metadata" not in test and layer in test["tags"]), key=lambda test: test["name"]
-    )
-    rows = [f"| {test['name']}{_warns(test)} | {in_cell(test_description(test, manifest) or '')} |" for test in own]
-    return "\n".join(
-        [
-            f"**Assertions on {layer}** (`dbt/tests/{layer}`)\n",
-            "| assertion | what a failure means |",
-            "| --- | --- |",
-            *rows,
-            "",
-        ]
-    )
 
 
 def in_cell(text: str) -> str:

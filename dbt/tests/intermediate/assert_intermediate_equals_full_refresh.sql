@@ -1,5 +1,5 @@
--- The incremental table is not what a full refresh would make of the same snapshots: a change or a delete did not
--- reach it. Repair with a full refresh, then look for the delivery that broke it.
+-- The incremental table differs from a full refresh of the same snapshots: a change or a delete did not reach it. Do a
+-- full refresh, then look for the delivery that caused it.
 with current_rows as (
 
     select

@@ -1,7 +1,7 @@
 {{ config(severity='warn', store_failures=true) }}
 
--- A current account whose customer is not current (unknown, deleted, or only ever quarantined): it bears no interest
--- until its customer arrives. The quality report gives the reason of each.
+-- A current account has no current customer (unknown, deleted, or only ever quarantined), so it bears no interest until
+-- its customer arrives. The quality report gives the reason for each account.
 with current_accounts as (
 
     select * from {{ ref('snap_account') }} where dbt_valid_to is null

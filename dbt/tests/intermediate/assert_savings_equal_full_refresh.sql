@@ -1,4 +1,4 @@
--- An account that is savings is missing here, or differs, or one that is savings no more (or gone) has stayed.
+-- A savings account is missing here or differs, or an account that is gone or no longer savings is still here.
 with savings as (
 
     select * from {{ ref('int_account_with_customer') }} where account_type = 'savings'

@@ -1,5 +1,5 @@
--- The interest is not the balance times the rate rounded to cents, or the new balance not their sum: an amount was
--- rounded, or an old one kept.
+-- The interest is not the balance times the rate rounded to cents, or the new balance is not balance plus interest: an
+-- amount was rounded wrongly, or an old one was kept.
 select * from {{ ref('account_summary') }}
 where
     abs(annual_interest_amount - cast(original_balance_amount as decimal(28, 2)) * interest_rate_pct) > 0.005

@@ -1,5 +1,5 @@
--- A rate is not that of the balance's tier plus the bonus of the customer's loan: a changed loan flag or rate did not
--- reach the mart.
+-- A rate is not the rate of the balance's tier plus the bonus for the customer's loan: a changed loan flag or rate did
+-- not reach the mart.
 with summaries as (
 
     select * from {{ ref('account_summary') }}

@@ -1,5 +1,5 @@
--- The tiers of a set leave out a balance or give two rates for one: each must begin where the one before it ends, the
--- first at zero, and the last must be open. Correct seeds/interest_rate_tier.csv.
+-- The tiers of a set leave out a balance, or give two rates for one: each must begin where the previous one ends, the
+-- first at zero, and the last must have no end. Correct seeds/interest_rate_tier.csv.
 with tiers as (
 
     select

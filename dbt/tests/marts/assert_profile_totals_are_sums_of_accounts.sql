@@ -1,4 +1,4 @@
--- A customer's totals are not the sums over account_summary, or a customer without a row there has stayed.
+-- A customer's totals are not the sums over account_summary, or a customer without a row there is still here.
 with sums as (
 
     select

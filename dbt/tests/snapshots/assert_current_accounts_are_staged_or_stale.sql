@@ -1,6 +1,5 @@
--- The current accounts are not those of the delivery: each staged account must be current with the staged values, and
--- any other current one must have arrived in quarantined records alone. Otherwise the snapshot missed a change or a
--- delete.
+-- The current accounts don't match the delivery. Each staged account must be current with the staged values; any other
+-- current account must have arrived only in quarantined records. Otherwise the snapshot missed a change or a delete.
 with current_accounts as (
 
     select * from {{ ref('snap_account') }} where dbt_valid_to is null

@@ -1,6 +1,6 @@
--- The current customers are not those of the delivery: each staged customer must be current with the staged values,
--- and any other current one must have arrived in quarantined records alone. Otherwise the snapshot missed a change or
--- a delete.
+-- The current customers don't match the delivery. Each staged customer must be current with the staged values; any
+-- other current customer must have arrived only in quarantined records. Otherwise the snapshot missed a change or a
+-- delete.
 with current_customers as (
 
     select * from {{ ref('snap_customer') }} where dbt_valid_to is null

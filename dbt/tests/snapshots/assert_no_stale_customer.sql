@@ -1,7 +1,7 @@
 {{ config(severity='warn', store_failures=true) }}
 
--- A current customer arrived in quarantined records alone: its last valid version stays current until a good record
--- arrives or the key is absent. Tell the sender.
+-- A current customer arrived only in quarantined records. Its last valid version stays current until a good record
+-- arrives or the key is absent. Inform the sender.
 with current_versions as (
 
     select * from {{ ref('snap_customer') }} where dbt_valid_to is null

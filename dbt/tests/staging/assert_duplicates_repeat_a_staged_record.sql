@@ -1,4 +1,4 @@
--- A record was dropped as a duplicate although no staged record has its key: it vanished.
+-- A record was dropped as a duplicate, but no staged record has its key: it is lost.
 with checked as (
 
     select

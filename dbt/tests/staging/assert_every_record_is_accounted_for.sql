@@ -1,6 +1,6 @@
--- Records read and records staged, duplicate or quarantined differ in number: something vanished, or came twice,
--- between the landing and staging. Nothing downstream can be trusted; compare stg_*_checked with the landed file by
--- row number.
+-- The number of records read differs from the number staged, duplicate or quarantined: a record was lost, or came
+-- twice, between the landing and staging. Don't trust anything downstream; compare stg_*_checked with the landed file
+-- by row number.
 with checked as (
 
     select

@@ -1,5 +1,5 @@
 {{ config(severity='warn', store_failures=true) }}
 
--- Records of the delivery were quarantined. Normal in small numbers: tell the sender the reasons; their keys keep the
--- last valid version until a good record arrives.
+-- Records of the delivery were quarantined. Small numbers are normal: send the reasons to the sender. The keys keep
+-- their last valid version until a good record arrives.
 select * from {{ ref('quarantine_account') }}

@@ -1,5 +1,5 @@
--- More than MAX_QUARANTINE_PCT percent of a file's records were quarantined: the file is readable and useless, or our
--- rules are wrong. No history has changed. See the reasons in quarantine_*; have the file replaced and run the same day
+-- More than MAX_QUARANTINE_PCT percent of a file's records were quarantined: the file is readable but useless, or our
+-- rules are wrong. No history has changed. See the reasons in quarantine_*. Have the file replaced and run the same day
 -- again, or give the delivery up with discard_unfinished. If the records are right as they are, raise the limit.
 {% set limit_pct = env_var('MAX_QUARANTINE_PCT', '50') %}
 with checked as (

@@ -1,5 +1,5 @@
--- A quarantined record without a reason, or a good one with one: the conditions in stg_*_checked that judge a record
--- and those that name the reasons have drifted apart.
+-- A quarantined record has no reason, or a good one has one: in stg_*_checked, the conditions that judge a record no
+-- longer match those that name the reasons.
 with checked as (
 
     select
