@@ -90,6 +90,16 @@ def test_a_reader_that_has_opened_the_old_files_can_read_them_to_the_end(
     assert len(list((output / ".versions").iterdir())) == 2
 
 
+def test_as_many_exports_are_kept_as_are_asked_for(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for number in range(5):
+        write_exports(warehouse, output, run_id=f"run_{number}")
+        publish_exports(output, run_id=f"run_{number}", delivered_at=day(5 + number), keep=3)
+
+    kept = [json.loads((version / "manifest.json").read_text()) for version in (output / ".versions").iterdir()]
+    assert {manifest["run_id"] for manifest in kept} == {"run_2", "run_3", "run_4"}
+
+
 def test_publishing_again_after_it_was_cut_off_ends_the_same(
     warehouse: DuckDBWarehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,7 +116,11 @@ def test_on_duckdb_the_past_is_as_the_reference_had_it(
     if is_simplest(data):
         return
     folder = tmp_path_factory.mktemp("past")
-    check_all(settings_in(folder / "live", **ANY_QUALITY), data, folder, deliveries=5)
+    engine = settings_in(folder / "live", KEEP_EXPORTS="4", **ANY_QUALITY)
+    check_all(engine, data, folder, deliveries=5)
+
+    deliveries = len(Ledger.load(engine.landing_path).processed)
+    assert len(list((engine.output_path / ".versions").iterdir())) == min(4, deliveries)
 
 
 @ONE_HISTORY

@@ -161,6 +161,8 @@ def test_an_airflow_connection_that_lacks_something_is_an_error_that_names_it(mo
             "DBT_TARGET must be prod since DATABASE_TYPE is databricks, but is 'dev'",
         ),
         ({"MAX_ROW_DROP_PCT": "101"}, "MAX_ROW_DROP_PCT must be a percentage from 0 to 100, but is '101'"),
+        ({"KEEP_EXPORTS": "1"}, "KEEP_EXPORTS must be a number of exports to keep, 2 or more, but is '1'"),
+        ({"KEEP_EXPORTS": "all"}, "KEEP_EXPORTS must be a number of exports to keep, 2 or more, but is 'all'"),
         ({"MAX_ROW_DROP_PCT": "half"}, "MAX_ROW_DROP_PCT must be a percentage from 0 to 100, but is 'half'"),
         ({**DATABRICKS, "DATABRICKS_TOKEN": ""}, "DATABRICKS_TOKEN is missing: DATABASE_TYPE=databricks needs it"),
         ({**PRINCIPAL, "DATABRICKS_CLIENT_SECRET": ""}, "DATABRICKS_CLIENT_SECRET is missing: DATABRICKS_CLIENT_ID"),
