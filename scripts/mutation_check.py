@@ -108,8 +108,8 @@ def _page(found: dict[str, str | None]) -> str:
         [
             "# Mutation check",
             "",
-            "Each rule below was broken in the code, one at a time, as `tests/mutations.yml` says, and the tests",
-            "were run until one failed. `make test-mutations` repeats it and writes this page.",
+            "`make test-mutations` breaks each rule of `tests/mutations.yml` in the code, one at a time, and runs",
+            "the tests until one fails. It writes this page.",
             "",
             "| rule | found by |",
             "| --- | --- |",
