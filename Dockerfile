@@ -1,18 +1,18 @@
-# Astro's runtime does most of the work itself (ONBUILD): it installs packages.txt and requirements.txt and copies the
-# project. RUNTIME_IMAGE replaces it, by an image that does the same; the Astro CLI reads the runtime's version from the
-# first FROM, which therefore has to spell it out.
+# Astro's runtime does most of the work (ONBUILD): it installs packages.txt and requirements.txt and copies the project.
+# RUNTIME_IMAGE replaces it with an image that does the same. The first FROM must name the runtime literally, because
+# the Astro CLI reads the version there.
 ARG RUNTIME_IMAGE=runtime
 FROM astrocrpublic.azurecr.io/runtime:3.3-2-python-3.12 AS runtime
 
 FROM ${RUNTIME_IMAGE}
 
-# Without bytecode every start takes twice as long, and the user that Airflow runs as can't write any. Some packages ship
-# files that aren't Python 3: hence `|| true`.
+# Without bytecode every start takes twice as long, and Airflow's user can't write it. `|| true`, because some packages
+# contain files that are not Python 3.
 USER root
 RUN python -m compileall -q -j 0 "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true
 USER astro
 
-# The same as in env.sh, where the reasons are.
+# As in env.sh, which has the reasons.
 ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
     AIRFLOW__CORE__PARALLELISM=4 \
     AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME=0.2 \
@@ -26,7 +26,7 @@ ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
 ARG GIT_REVISION=""
 ENV GIT_REVISION=${GIT_REVISION}
 
-# dbt's manifest, from which the DAG is rendered, and its documentation, which Airflow's UI shows.
+# dbt's manifest, from which the DAG is rendered, and dbt's documentation for Airflow's UI.
 RUN mkdir -p logs secrets data/landing data/duckdb data/outputs data/quality_reports \
     && python -m include.dbt.manifest \
     && python -m include.dbt.docs --no-catalog

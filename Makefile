@@ -12,10 +12,10 @@ ACTIVATE := . ./env.sh
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: setup ## Run the DAG on the extracts in data/inputs and print what came of it
+run: setup ## Run the DAG on the extracts in data/inputs and print a summary
 	@$(ACTIVATE); scripts/run.sh
 
-report: setup ## Open the newest quality report in a browser, or print where it is
+report: setup ## Open the newest quality report in a browser, or print its path
 	@$(ACTIVATE); scripts/report.sh
 
 demo: setup ## Play the three sample days, one after the other, in a scratch folder
@@ -24,7 +24,7 @@ demo: setup ## Play the three sample days, one after the other, in a scratch fol
 ui: setup ## Start Airflow with its UI (PORT=8080)
 	@$(ACTIVATE); PORT=$(PORT) scripts/ui.sh
 
-dbt-docs: setup ## Write dbt's documentation, which Airflow's UI shows, with what the warehouse says now
+dbt-docs: setup ## Write dbt's documentation for Airflow's UI, with the warehouse's current catalog
 	@$(ACTIVATE); python -m include.dbt.docs
 
 warehouse: setup ## Start a local SQL warehouse for DATABASE_TYPE=databricks (WAREHOUSE_PORT=8899)
@@ -34,17 +34,17 @@ test: setup ## Run every check and test
 	@scripts/install_browser.sh
 	@$(ACTIVATE); scripts/lint.sh && pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-quick: setup ## Run the tests without those that take more than ten seconds
+test-quick: setup ## Run the tests that take less than ten seconds
 	@scripts/install_browser.sh
 	@$(ACTIVATE); pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-containers: setup ## Build and start docker-compose.yaml, by docker or podman, and use it
+test-containers: setup ## Build, start and test docker-compose.yaml with docker or podman
 	@$(ACTIVATE); pytest tests/containers
 
-test-deep: setup ## Run generated deliveries and crashes for a time (MINUTES=30)
+test-deep: setup ## Run new generated deliveries and crashes (MINUTES=30)
 	@$(ACTIVATE); MINUTES=$(or $(MINUTES),30) scripts/test_deep.sh
 
-test-mutations: setup ## Break the rules one at a time and see that the tests fail (half an hour)
+test-mutations: setup ## Break the rules one at a time and check that a test fails (half an hour)
 	@$(ACTIVATE); python -m scripts.mutation_check
 
 lint: setup ## Check Python, SQL, YAML, Dockerfiles and compose files
@@ -59,24 +59,24 @@ manifest: .venv/.installed ## Build dbt's manifest, from which the DAG is render
 benchmark: setup ## Measure deliveries against a hand-written script, and write docs/performance.md (half an hour)
 	@$(ACTIVATE); python -m benchmarks.run --write
 
-check-databricks: setup ## Prove one by one the rights that the pipeline needs on Databricks
+check-databricks: setup ## Check the rights that the pipeline needs on Databricks, one by one
 	@$(ACTIVATE); python -m scripts.check_databricks
 
-expected: setup ## Write what the sample days must give (tests/e2e/expected), after a change that is meant
+expected: setup ## Write the expected tables of the sample days (tests/e2e/expected), after an intended change
 	@$(ACTIVATE); python -m tests.support.expected
 
-docs: setup ## Write data dictionary and list of tests from dbt's manifest, and the schema of the quality report
+docs: setup ## Write the data dictionary, the list of tests, and the schema of the quality report
 	@$(ACTIVATE); python -m scripts.data_dictionary && python -m scripts.data_quality_guide && python -m include.quality.report
 
 lock: .venv/.installed ## Write requirements.lock from requirements.txt and requirements-dev.in
 	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		requirements.txt requirements-dev.in --output-file requirements.lock
 
-upgrade: .venv/.installed ## Raise every version in requirements.lock to the newest allowed
+upgrade: .venv/.installed ## Raise every version in requirements.lock to the newest within the bounds
 	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 		requirements.txt requirements-dev.in --output-file requirements.lock
 
-clean: ## Remove what set-up and runs have made, the history in data/ excepted
+clean: ## Remove what set-up and runs have created, except the history in data/
 	rm -rf .venv .airflow .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt/target dbt/logs
 
 setup: .venv/.installed manifest

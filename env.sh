@@ -1,7 +1,7 @@
-# The environment of this folder, for make and for your shell: `. ./env.sh`, in the repository's folder.
-# Nothing outside the folder is touched. Settings belong in .env (see .env.example); what is set already goes before it.
+# The environment for make and for your shell: run `. ./env.sh` in the repository's folder. Put settings into .env (see
+# .env.example). Variables that are already set take precedence.
 
-# The pipeline reads its own settings from .env. Airflow's, as AIRFLOW__CORE__PARALLELISM=8, have to be variables.
+# The pipeline reads its own settings from .env, but Airflow's (AIRFLOW__CORE__PARALLELISM=8) must be variables.
 if [ -f .env ]; then
     while IFS= read -r line || [ -n "$line" ]; do
         name=${line%%=*} value=${line#*=}
@@ -28,28 +28,28 @@ export AIRFLOW__CORE__PLUGINS_FOLDER="$PWD/plugins"
 export AIRFLOW__CORE__LOAD_EXAMPLES=False
 export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=True
 
-# One DAG, one task at a time on DuckDB: Airflow would keep 32 workers waiting.
+# On DuckDB one task runs at a time. By default Airflow would keep 32 idle workers.
 export AIRFLOW__CORE__PARALLELISM="${AIRFLOW__CORE__PARALLELISM:-4}"
 
-# Tasks follow one another here, and the scheduler would sleep for a second between many of them.
+# Tasks run one after the other. By default the scheduler would sleep for a second between many of them.
 export AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME="${AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME:-0.2}"
 
-# Who can reach this machine's loopback is its user: no login, and nobody else gets in.
+# Listen on loopback only, without a login: only users of this machine can reach it.
 export AIRFLOW__API__HOST="${AIRFLOW__API__HOST:-127.0.0.1}"
 export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True
 
-# Cosmos parses nothing, since it is given dbt's manifest; telemetry only makes every start slower.
+# Telemetry would make every start slower.
 export AIRFLOW__COSMOS__ENABLE_TELEMETRY=False
 export AIRFLOW__COSMOS__CACHE_DIR="$AIRFLOW_HOME/cosmos"
 export DBT_SEND_ANONYMOUS_USAGE_STATS=False
 export DO_NOT_TRACK=1
 
-# dbt's documentation in Airflow's UI, under Browse: `make ui` and `make dbt-docs` write it.
+# dbt's documentation in Airflow's UI, under Browse. `make ui` and `make dbt-docs` write it.
 export AIRFLOW__COSMOS__DBT_DOCS_PROJECTS="{\"lc_pipeline\": {\"dir\": \"$PWD/dbt/target/docs\", \"index\": \"static_index.html\", \"name\": \"dbt docs\"}}"
 
-# macOS refuses to fork a process whose libraries have started threads; Airflow forks a process for each task.
+# macOS refuses to fork a process whose libraries have started threads, and Airflow forks a process per task.
 export OBJC_DISABLE_INITIALIZE_FORK_SAFETY=YES
 export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost"
 
-# Cosmos asks OpenLineage about each dbt test, and OpenLineage warns, in lines of 5 kB, of those that join two models.
+# Cosmos calls OpenLineage for each dbt test, and OpenLineage logs a 5 kB warning for each test that joins two models.
 export AIRFLOW__LOGGING__NAMESPACE_LEVELS="openlineage=ERROR"
