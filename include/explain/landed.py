@@ -56,32 +56,36 @@ class Judged:
     reasons: tuple[str, ...]
 
 
-def records_of_key(settings: Settings, entity: Entity, key: int | str, delivery: Delivery) -> tuple[Record, ...]:
-    """Return the records of a delivery whose key is this one, in the order of the file. Raises OSError."""
-    path = settings.landing_path / delivery.file(entity.file).path
+def records_of_key(
+    connection: duckdb.DuckDBPyConnection, landing: Path, entity: Entity, key: int | str, delivery: Delivery
+) -> tuple[Record, ...]:
+    """Return the records of a delivery whose key is this one, in the order of the file.
+
+    Raises OSError or duckdb.Error where the landed file can't be read.
+    """
+    path = landing / delivery.file(entity.file).path
     columns = declared_columns(entity)
     values = declared_values(columns, pq.read_schema(path).names)
     selected = ", ".join(f"{value} as {quoted(name)}" for name, value in values.items())
-    with duckdb_session.connect(memory_limit=settings.duckdb_memory_limit) as connection:
-        found = connection.execute(
-            f"""
-            select {", ".join(_TECHNICAL)}, {selected}
-            from {duckdb_paths.read("parquet", path)}
-            where {has_key(entity.key, key)}
-            order by source_row_number
-            """
+    found = connection.execute(
+        f"""
+        select {", ".join(_TECHNICAL)}, {selected}
+        from {duckdb_paths.read("parquet", path)}
+        where {has_key(entity.key, key)}
+        order by source_row_number
+        """
+    )
+    names = [column.name for column in columns]
+    return tuple(
+        Record(
+            row_number=number,
+            fields=dict(zip(names, fields, strict=True)),
+            raw_record=raw,
+            malformed_reason=malformed,
+            loaded_at=loaded_at.astimezone(UTC),
         )
-        names = [column.name for column in columns]
-        return tuple(
-            Record(
-                row_number=number,
-                fields=dict(zip(names, fields, strict=True)),
-                raw_record=raw,
-                malformed_reason=malformed,
-                loaded_at=loaded_at.astimezone(UTC),
-            )
-            for number, raw, malformed, loaded_at, *fields in found.fetchall()
-        )
+        for number, raw, malformed, loaded_at, *fields in found.fetchall()
+    )
 
 
 @dataclass

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from include import duckdb_session
 from include.diff import columns_of
 from include.entities import ACCOUNT, CUSTOMER, Entity
 from include.errors import PipelineError
-from include.explain.landed import Judged, judge_of, records_of_key
+from include.explain.landed import Judged, Record, judge_of, records_of_key
 from include.explain.model import Change, Episode, Event, Explanation, Interest, Profile, Received, Version
 from include.ledger import Delivery, Ledger
 from include.past import check_landed, patiently, processed_until
@@ -94,10 +95,17 @@ def explain(
     check_landed(settings.landing_path, deliveries)
     warehouse = open_warehouse(settings, run_id="explain")
     tables = patiently(lambda: _read(warehouse, entity, key, deliveries[-1].delivered_at))
-    with judge_of(settings, entity) as judge:
-        received = [judge.judge(key, records_of_key(settings, entity, key, each)) for each in deliveries]
-    states = [_state(entity, delivery, records, tables) for delivery, records in zip(deliveries, received, strict=True)]
-    states = _with_orphans_looked_up(settings, states, tables)
+    with (
+        judge_of(settings, entity) as judge,
+        duckdb_session.connect(memory_limit=settings.duckdb_memory_limit) as connection,
+    ):
+
+        def records(of: Entity, of_key: int | str, delivery: Delivery) -> tuple[Record, ...]:
+            return records_of_key(connection, settings.landing_path, of, of_key, delivery)
+
+        received = [judge.judge(key, records(entity, key, delivery)) for delivery in deliveries]
+        states = [_state(entity, *each, tables) for each in zip(deliveries, received, strict=True)]
+        states = [_with_reason(state, records) for state in states]
     begun = next((number for number, state in enumerate(states) if state.records or state.version), None)
     if begun is None:
         nearest = patiently(lambda: _nearest(warehouse, entity, key))
@@ -239,25 +247,12 @@ def _interest(
     )
 
 
-def _with_orphans_looked_up(settings: Settings, states: Sequence[_State], tables: _Tables) -> list[_State]:
-    """Return the states; a customer who is not known may have come in records that were quarantined."""
-    unknown = {
-        state.version.columns["customer_id"] for state in states if state.version and state.orphan == "customer unknown"
-    }
-    if not unknown:
-        return list(states)
-    came = {
-        (customer, state.delivery.delivered_at)
-        for customer in unknown
-        for state in states
-        if state.orphan == "customer unknown" and records_of_key(settings, CUSTOMER, customer, state.delivery)
-    }
-    return [
-        replace(state, orphan="customer only ever quarantined")
-        if state.version and (state.version.columns["customer_id"], state.delivery.delivered_at) in came
-        else state
-        for state in states
-    ]
+def _with_reason(state: _State, records: Callable[[Entity, int | str, Delivery], Sequence[Record]]) -> _State:
+    """Return the state; a customer who is not known may have come in records that were quarantined."""
+    if state.orphan != "customer unknown" or state.version is None:
+        return state
+    came = records(CUSTOMER, state.version.columns["customer_id"], state.delivery)
+    return replace(state, orphan="customer only ever quarantined") if came else state
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------
