@@ -351,7 +351,9 @@ def failing_rows(warehouse: Warehouse, relation: str, tested_column: str | None 
 
     `relation` is its SQL in brackets, or the table that keeps them.
     """
-    found = rows(warehouse, f"select * from {relation} as failing order by all nulls last limit {SAMPLE_ROWS}")
+    columns = warehouse.query(f"select * from {relation} as failing limit 0").num_columns
+    order = ", ".join(f"{place} nulls last" for place in range(1, columns + 1))
+    found = rows(warehouse, f"select * from {relation} as failing order by {order} limit {SAMPLE_ROWS}")
     return tuple(masked(row, tested_column=tested_column) for row in found)
 
 

@@ -299,7 +299,7 @@ def test_no_secret_is_in_what_airflow_keeps_of_the_dag(dag: DAG) -> None:
 def test_every_parameter_is_described_for_the_trigger_form(dag: DAG) -> None:
     params = {name: dag.params.get_param(name) for name in dag.params}
 
-    assert params.keys() == {"full_refresh", "accept_row_drop", "discard_unfinished"}
+    assert params.keys() == {"full_refresh", "accept_row_drop", "discard_unfinished", "preview"}
     for name, param in params.items():
         assert param.value is False, name
         assert param.schema["type"] == "boolean", name
