@@ -23,8 +23,8 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 from airflow.sdk.module_loading import import_string
 
-from include.artifacts import artifacts_dir
-from include.files import replacing, run_key
+from include.artifacts import artifacts_dir, report_of
+from include.files import replacing
 from include.ledger import FINISHED, Ledger, time_text
 from include.settings import AlertSettings, Settings, load_settings
 from include.ui import DAG_ID
@@ -115,7 +115,7 @@ def run_failed(context: Mapping[str, Any]) -> None:
         if sent and sent.event in ("red", "refused"):
             log.info("run %s has sent its message: %s", run_id, sent.event)
             return
-        path = report_of(settings, run_id)
+        path = report_of(settings.data_quality_report_path, run_id)
         if path:
             from include.quality.report import Report
 
@@ -248,12 +248,6 @@ def _alert(event: Event, run_id: str, facts: Mapping[str, str]) -> Alert:
         url=url,
         run_id=run_id,
     )
-
-
-def report_of(settings: Settings, run_id: str) -> Path | None:
-    """Return the newest report of a run."""
-    paths = settings.data_quality_report_path.glob(f"quality_report_*Z_{run_key(run_id)}.json")
-    return max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def _notifiers(alerts: AlertSettings) -> Iterator[BaseNotifier]:

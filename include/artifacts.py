@@ -1,4 +1,4 @@
-"""What a run leaves for its quality report.
+"""What a run leaves for its quality report, and the name of that.
 
 `<task>.run_results.json` of each dbt task, `<step>.step.json` of each other step, and `ingestion.json`.
 """
@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +37,22 @@ def keep_run_results(settings: Settings, run_id: str, name: str, target: Path) -
         shutil.copyfile(results, temporary)
     kept: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))["results"]
     return kept
+
+
+def report_name(time: datetime, run_id: str, *, is_preview: bool = False) -> str:
+    """Return the name of a run's report, without a suffix. What lists reports by their names lists no previews."""
+    return f"{'preview' if is_preview else 'quality_report'}_{time:%Y%m%dT%H%M%S%fZ}_{run_key(run_id)}"
+
+
+def report_of(folder: Path, run_id: str, suffix: str = ".json") -> Path | None:
+    """Return a run's report; of several, as a run that was cleared can have, the newest. None where there is none."""
+    name = re.compile(rf"(quality_report|preview)_[0-9]{{8}}T[0-9]{{12}}Z_{re.escape(run_key(run_id) + suffix)}")
+    try:
+        found = [entry for entry in os.scandir(folder) if name.fullmatch(entry.name)]
+    except OSError:
+        return None
+    newest = max(found, key=lambda entry: entry.stat(follow_symlinks=False).st_mtime_ns, default=None)
+    return Path(newest.path) if newest else None
 
 
 @contextmanager

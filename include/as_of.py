@@ -30,25 +30,25 @@ def write_as_of(settings: Settings, at: datetime, folder: Path) -> Delivery:
     refresh has set is not repeated: it is that of the delivery which changed the row. Raises PipelineError where the
     landing does not reach back, or `folder` has one of the files already.
     """
-    there = [name for name in (*FILES, MANIFEST) if (folder / name).exists()]
-    if there:
-        raise PipelineError(f"{folder} already has {', '.join(there)}: name a folder without them")
+    existing = [name for name in (*FILES, MANIFEST) if (folder / name).exists()]
+    if existing:
+        raise PipelineError(f"{folder} already has {', '.join(existing)}: name a folder without them")
     deliveries = processed_until(Ledger.load(settings.landing_path), at)
     check_landed(settings.landing_path, deliveries)
     last = deliveries[-1]
     with scratch_folder(folder / SCRATCH) as scratch:
-        there_then = embedded(settings, scratch)
-        there_then.duckdb_path.parent.mkdir(parents=True)
-        show_landed(settings.landing_path, there_then.landing_path)
+        copy = embedded(settings, scratch)
+        copy.duckdb_path.parent.mkdir(parents=True)
+        show_landed(settings.landing_path, copy.landing_path)
         with step("play deliveries") as update:
-            played = play(there_then, deliveries, run_id=last.run_id, with_tests=False)
+            played = play(copy, deliveries, run_id=last.run_id, with_tests=False)
             for number, delivery in enumerate(played):
                 update(f"{time_text(delivery.delivered_at)}, {number} of {len(deliveries)}", number, len(deliveries))
             update(f"{len(deliveries)} of {len(deliveries)}", 1, 1)
         with step("export"):
-            warehouse = open_warehouse(there_then, run_id=last.run_id)
-            write_exports(warehouse, there_then.output_path, run_id=last.run_id)
-            move_exports(there_then.output_path, folder, run_id=last.run_id, delivered_at=last.delivered_at)
+            warehouse = open_warehouse(copy, run_id=last.run_id)
+            write_exports(warehouse, copy.output_path, run_id=last.run_id)
+            move_exports(copy.output_path, folder, run_id=last.run_id, delivered_at=last.delivered_at)
     return last
 
 

@@ -11,14 +11,16 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from include import duckdb_paths, duckdb_session
+from include import duckdb_paths
 from include.entities import ACCOUNT, CUSTOMER, ENTITIES, Entity
 from include.errors import PipelineError, run_command
+from include.exports import writer_of
 from include.files import replacing
 from include.ledger import Delivery, Ledger, time_text
 from include.past import moment, patiently, processed_until
@@ -47,9 +49,9 @@ class Keys(Section):
     """What became of an entity's keys."""
 
     entity: EntityName = Field(description="customer or account.")
-    new: Count = Field(description="Keys that never came before the first delivery's end.")
+    new: Count = Field(description="Keys that had never been there up to the first delivery.")
     changed: Count = Field(description="Keys that are there both times, with other values.")
-    closed: Count = Field(description="Keys that were there after the first delivery alone.")
+    closed: Count = Field(description="Keys that were there only after the first delivery.")
     returned: Count = Field(description="Keys that were away after the first delivery, and had been there before.")
 
 
@@ -58,7 +60,7 @@ class MovementCause(Section):
 
     cause: Cause = Field(
         description="balance, loan flag, rate: of accounts that bear interest both times. type: became savings, or "
-        "stopped to be. new, closed: any other account that bears interest one time alone."
+        "stopped being savings. new, closed: any other account that bears interest only one time."
     )
     accounts: Count = Field(description="Accounts whose amount it moved.")
     amount: Money = Field(description="By how much.")
@@ -96,14 +98,16 @@ def difference(warehouse: Warehouse, first: Delivery, second: Delivery) -> Diffe
 
 def _keys(warehouse: Warehouse, entity: Entity, first: Delivery, second: Delivery) -> Keys:
     counts = ", ".join(f"count(case when what = '{change}' then 1 end) as {change}" for change in CHANGES)
-    [row] = rows(warehouse, f"select {counts} from ({_changed_rows(warehouse, entity, first, second)}) as changed_rows")
+    changed_rows = _changed_rows(warehouse, entity, columns_of(warehouse, entity), first, second)
+    [row] = rows(warehouse, f"select {counts} from ({changed_rows}) as changed_rows")
     return Keys(entity=entity.name, **row)
 
 
-def _changed_rows(warehouse: Warehouse, entity: Entity, first: Delivery, second: Delivery) -> str:
+def _changed_rows(
+    warehouse: Warehouse, entity: Entity, columns: Sequence[str], first: Delivery, second: Delivery
+) -> str:
     """Return a query for the keys that differ: `what`, the key, and each column before and after."""
     snapshot = warehouse.relation("snapshots", entity.snapshot)
-    columns = columns_of(warehouse, entity)
     differs = " or ".join(f"one.{column} is distinct from two.{column}" for column in columns)
     both = ", ".join(f"one.{column} as {column}_before, two.{column} as {column}_after" for column in columns)
     return f"""
@@ -147,12 +151,10 @@ def _movements(warehouse: Warehouse, first: Delivery, second: Delivery) -> tuple
     rates: what each step moves is that cause's.
     """
     before, after = (rates_of(warehouse, delivery.delivered_at) for delivery in (first, second))
-    interest = {
-        "interest_before": interest_of("one.balance_amount", "one.has_loan_flag", before),
-        "with_balance": interest_of("two.balance_amount", "one.has_loan_flag", before),
-        "with_loan": interest_of("two.balance_amount", "two.has_loan_flag", before),
-        "interest_after": interest_of("two.balance_amount", "two.has_loan_flag", after),
-    }
+    interest_before = interest_of("one.balance_amount", "one.has_loan_flag", before)
+    with_balance = interest_of("two.balance_amount", "one.has_loan_flag", before)
+    with_loan = interest_of("two.balance_amount", "two.has_loan_flag", before)
+    interest_after = interest_of("two.balance_amount", "two.has_loan_flag", after)
     moved = {
         "interest": {
             "balance": "case when what = 'stays' then with_balance - interest_before end",
@@ -193,10 +195,10 @@ def _movements(warehouse: Warehouse, first: Delivery, second: Delivery) -> tuple
                 end as what,
                 case when one.bears_interest then one.balance_amount end as balance_before,
                 case when two.bears_interest then two.balance_amount end as balance_after,
-                case when one.bears_interest then {interest["interest_before"]} end as interest_before,
-                {interest["with_balance"]} as with_balance,
-                {interest["with_loan"]} as with_loan,
-                case when two.bears_interest then {interest["interest_after"]} end as interest_after
+                case when one.bears_interest then {interest_before} end as interest_before,
+                {with_balance} as with_balance,
+                {with_loan} as with_loan,
+                case when two.bears_interest then {interest_after} end as interest_after
             from accounts_before as one
             full outer join accounts_after as two on one.account_id = two.account_id
 
@@ -242,23 +244,20 @@ def write_changed_rows(
     """Write the keys that differ, with each column before and after, as a CSV for customers and one for accounts.
 
     Columns that are not known to be harmless are masked without `show_names`. Rows are ordered by key and stream
-    through. Raises WarehouseError or OSError.
+    through. Raises WarehouseError, ExportError (e.g. when the disk is full) or OSError.
     """
     written = []
     for entity in ENTITIES:
         path = folder / f"changed_{entity.file}.csv"
-        query = f"{_changed_rows(warehouse, entity, first, second)} order by {entity.key}"
-        hidden = set() if show_names else set(columns_of(warehouse, entity)) - shown_columns()
+        columns = columns_of(warehouse, entity)
+        query = f"{_changed_rows(warehouse, entity, columns, first, second)} order by {entity.key}"
+        hidden = set() if show_names else set(columns) - shown_columns()
         masked = ", ".join(
             f"case when {column}_{when} is not null then '***' end as {column}_{when}"
             for column in sorted(hidden)
             for when in ("before", "after")
         )
-        with (
-            replacing(path) as temporary,
-            warehouse.stream(query) as reader,
-            duckdb_session.connect() as writer,
-        ):
+        with replacing(path) as temporary, warehouse.stream(query) as reader, writer_of(path) as writer:
             writer.register("changed", reader)
             writer.execute(
                 f"copy (select *{f' replace ({masked})' if masked else ''} from changed) "
@@ -311,10 +310,9 @@ def main(arguments: list[str] | None = None) -> int:
         found = patiently(lambda: difference(warehouse, first, second))
         print(found.model_dump_json(indent=2) if options.json else text_of(found))
         if options.csv:
-            write = lambda: write_changed_rows(  # noqa: E731
-                warehouse, first, second, options.csv, show_names=options.show_names
-            )
-            for path in patiently(write):
+            for path in patiently(
+                partial(write_changed_rows, warehouse, first, second, options.csv, show_names=options.show_names)
+            ):
                 print(path, file=sys.stderr if options.json else sys.stdout)
 
     return run_command(show)

@@ -52,20 +52,21 @@ def write_exports(warehouse: Warehouse, output_path: Path, *, run_id: str) -> No
     for mart, key in MARTS.items():
         select = f"select * from {warehouse.relation('marts', mart)} order by {key}"
         parquet, csv = (_staging(output_path, run_id) / f"{mart}.{suffix}" for suffix in ("parquet", "csv"))
-        with replacing(parquet) as temporary, warehouse.stream(select) as reader, _writer(parquet) as writer:
+        with replacing(parquet) as temporary, warehouse.stream(select) as reader, writer_of(parquet) as writer:
             writer.register("mart", reader)
             times = [field.name for field in reader.schema if pa.types.is_timestamp(field.type)]
             in_utc = ", ".join(f"{time}::timestamp at time zone 'UTC' as {time}" for time in times)
             writer.execute(
                 f"copy (select * replace ({in_utc}) from mart) to {duckdb_paths.literal(temporary)} ({_PARQUET})"
             )
-        with replacing(csv) as temporary, _writer(csv) as writer:
+        with replacing(csv) as temporary, writer_of(csv) as writer:
             source = duckdb_paths.read("parquet", parquet)
             writer.execute(f"copy (select * from {source}) to {duckdb_paths.literal(temporary)} ({_CSV})")
 
 
 @contextmanager
-def _writer(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def writer_of(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a session that writes a file. Raises ExportError, which names it, where that can't be done."""
     try:
         with duckdb_session.connect() as writer:
             yield writer

@@ -350,7 +350,7 @@ def _write_landing(
 
     That is the record's loaded_at in the landing `before`, where its declared fields were the same there, else
     delivered_at. Quotes and the order of columns are not the record's; of a malformed one all its
-    text is. Records are ordered by their key as received, so that whoever looks for one reads a small part of the file.
+    text is. Records are ordered by their key as received, so that a search for one key reads a small part of the file.
     """
     names = [*(f"same_{column.name}" for column in columns), "same_text"]
     same = " and ".join(f"received.{name} is not distinct from known.{name}" for name in names)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from include.artifacts import report_of
 from include.deliver import add_delivery_options
 from include.errors import PipelineError, one_line
 from include.files import lock, replacing, scratch_folder, show
@@ -24,7 +25,7 @@ from include.past import embedded, patiently
 from include.pipeline import deliver
 from include.progress import shown, step
 from include.quality.page import page_of
-from include.quality.report import TREND_RUNS
+from include.quality.report import TREND_RUNS, written_reports
 from include.quality.summary import summary
 from include.settings import Settings, load_settings
 from include.warehouse import Warehouse, open_warehouse
@@ -52,10 +53,10 @@ def preview(settings: Settings, *, run_id: str, **options: Any) -> Iterator[tupl
         try:
             report = deliver(copy, run_id=run_id, is_preview=True, **options)
         except (PipelineError, OSError) as raised:
-            written = sorted(copy.data_quality_report_path.glob("quality_report_*.json"), key=_written_at)
-            if not written or written[-1].is_symlink():  # it did not come to a report of its own
+            written = report_of(copy.data_quality_report_path, run_id)
+            if written is None:
                 raise
-            report, error = written[-1], raised
+            report, error = written, raised
         yield report, error
 
 
@@ -87,13 +88,8 @@ def _copy(settings: Settings, warehouse: Warehouse, copy: Settings) -> None:
             show(settings.landing_path / path, copy.landing_path / path)
     if ledger.entries:
         shutil.copyfile(ledger.path, copy.landing_path / ledger.path.name)
-    reports = sorted(settings.data_quality_report_path.glob("quality_report_*.json"), key=_written_at)
-    for report in reports[-TREND_RUNS:]:
+    for report in written_reports(settings.data_quality_report_path)[-TREND_RUNS:]:
         show(report, copy.data_quality_report_path / report.name)
-
-
-def _written_at(path: Path) -> int:
-    return path.stat().st_mtime_ns
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,6 +18,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetDagRun
 
 from include import alerts, assets, turns
+from include.artifacts import report_of
 from include.errors import PipelineError, one_line
 from include.files import Locked
 from include.ledger import time_text
@@ -220,11 +221,12 @@ def quality_report(*, dag_run: Any, ti: Any, params: dict[str, Any]) -> str:
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
     failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
-    path = alerts.report_of(settings, dag_run.run_id) if params["preview"] and not failure else None
+    is_preview = params["preview"]
+    path = report_of(settings.data_quality_report_path, dag_run.run_id) if is_preview and not failure else None
     if path is None:
-        path = pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure)
+        path = pipeline.write_report(settings, run_id=dag_run.run_id, failure=failure, is_preview=is_preview)
     turns.release(settings.landing_path, dag_run.run_id)
-    if not params["preview"]:
+    if not is_preview:
         alerts.notify(settings, path)
     if failure:
         raise AirflowFailException(failure)

@@ -25,6 +25,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "test_databricks",
         "test_sample_days",
         "test_generated",
+        "test_columns",
+        "test_the_past",
+        "test_preview",
         "test_crash",
     )
 

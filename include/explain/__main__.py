@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from include.entities import ENTITIES
 from include.errors import run_command
 from include.explain.shown import page_of, text_of
 from include.explain.timeline import explain
-from include.files import replacing
 from include.past import moment
 from include.settings import load_settings
 
@@ -30,21 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--html", action="store_true", help="print a page")
-    form.add_argument("--page", type=Path, metavar="FILE", help="write a page")
     options = parser.parse_args(arguments)
 
     def show() -> None:
         found = explain(
             load_settings(), entities[options.entity], options.key, at=options.at, show_names=options.show_names
         )
-        if options.page:
-            with replacing(options.page) as temporary:
-                temporary.write_text(page_of(found), encoding="utf-8")
-            print(options.page)
-        elif options.html:
-            print(page_of(found))
+        if options.json:
+            print(found.model_dump_json(indent=2))
         else:
-            print(found.model_dump_json(indent=2) if options.json else text_of(found))
+            print(page_of(found) if options.html else text_of(found))
 
     return run_command(show)
 

@@ -1,7 +1,7 @@
 """A key's records in the landing, and what staging makes of them.
 
-The landing is on this machine on both engines, so it is read by DuckDB: one scan of a file's key column each. The rules
-are those of the models stg_*_checked, whose SQL is executed over the key's records alone.
+The landing is on this machine on both engines, so DuckDB reads it, and skips the parts of a file that can't have the
+key. The rules are those of the models stg_*_checked, whose SQL is executed over the key's records alone.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Judged:
+class CheckedRecord:
     """A record, and what became of it."""
 
     record: Record
@@ -89,8 +89,8 @@ def records_of_key(
 
 
 @dataclass
-class Judge:
-    """Staging's rules for one entity, in a database of their own; made by judge_of()."""
+class Rules:
+    """Staging's rules for one entity, in a database of their own; made by rules_of()."""
 
     entity: Entity
     connection: duckdb.DuckDBPyConnection
@@ -98,15 +98,15 @@ class Judge:
     sql: str
     _known: dict[tuple[object, ...], tuple[tuple[int, str, tuple[str, ...]], ...]] = field(default_factory=dict)
 
-    def judge(self, key: int | str, records: Sequence[Record]) -> tuple[Judged, ...]:
+    def check(self, key: int | str, records: Sequence[Record]) -> tuple[CheckedRecord, ...]:
         """Return those of a delivery's records that are the key's, with what became of them.
 
-        Many deliveries have the same records, at other places of the file: they are judged once.
+        Many deliveries have the same records, at other places of the file: they are checked once.
         """
         content = tuple(record.content for record in records)
         if content not in self._known:
             self._known[content] = self._execute(key, records)
-        return tuple(Judged(records[place], status, reasons) for place, status, reasons in self._known[content])
+        return tuple(CheckedRecord(records[place], status, reasons) for place, status, reasons in self._known[content])
 
     def _execute(self, key: int | str, records: Sequence[Record]) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
         if not records:
@@ -127,7 +127,7 @@ class Judge:
             )
         wanted = key if isinstance(key, int) else literal(key)
         found = self.connection.execute(
-            f"select source_row_number, record_status, failure_reasons from ({self.sql}) as judged "
+            f"select source_row_number, record_status, failure_reasons from ({self.sql}) as checked "
             f"where {self.entity.key} = {wanted} order by source_row_number"
         )
         return tuple(
@@ -137,23 +137,23 @@ class Judge:
 
 
 @contextmanager
-def judge_of(settings: Settings, entity: Entity) -> Iterator[Judge]:
+def rules_of(settings: Settings, entity: Entity) -> Iterator[Rules]:
     """Yield staging's rules for an entity, as the model stg_*_checked has them. Raises DbtFailed."""
-    rules = _compiled(settings.duckdb_path.name, entity, sources_digest())
-    source = quoted(*rules.source)
+    compiled = _compiled(settings.duckdb_path.name, entity, sources_digest())
+    source = quoted(*compiled.source)
     columns = [f"{quoted(column.name)} varchar" for column in declared_columns(entity)]
     with duckdb_session.connect() as connection:
-        connection.execute(f"attach ':memory:' as {quoted(rules.source[0])}")
-        connection.execute(f"create schema {quoted(*rules.source[:2])}")
+        connection.execute(f"attach ':memory:' as {quoted(compiled.source[0])}")
+        connection.execute(f"create schema {quoted(*compiled.source[:2])}")
         connection.execute(
             f"create table {source} ({', '.join(columns)}, source_row_number bigint, raw_record varchar, "
             "malformed_reason varchar, loaded_at timestamp)"
         )
-        yield Judge(entity, connection, source, rules.sql)
+        yield Rules(entity, connection, source, compiled.sql)
 
 
 @dataclass(frozen=True)
-class _Rules:
+class _Compiled:
     """A model's SQL, and the names of the table that it reads: database, schema, table."""
 
     sql: str
@@ -161,7 +161,7 @@ class _Rules:
 
 
 @cache
-def _compiled(database_name: str, entity: Entity, digest: str) -> _Rules:
+def _compiled(database_name: str, entity: Entity, digest: str) -> _Compiled:
     """Have dbt compile a model for the embedded engine (a second), once for each state of the dbt project."""
     with tempfile.TemporaryDirectory() as folder:
         settings = embedded(load_settings({}), Path(folder))
@@ -174,4 +174,4 @@ def _compiled(database_name: str, entity: Entity, digest: str) -> _Rules:
     if not result.success or len(result.result.results) != 1:
         raise DbtFailed(f"dbt could not compile {entity.checked}: {result.exception}")
     source = next(node for node in manifest.nodes.values() if node.name == entity.source)
-    return _Rules(result.result.results[0].node.compiled_code, (source.database, source.schema, source.name))
+    return _Compiled(result.result.results[0].node.compiled_code, (source.database, source.schema, source.name))

@@ -13,7 +13,7 @@ from include import duckdb_session
 from include.diff import columns_of
 from include.entities import ACCOUNT, CUSTOMER, Entity
 from include.errors import PipelineError
-from include.explain.landed import Judged, Record, judge_of, records_of_key
+from include.explain.landed import CheckedRecord, Record, records_of_key, rules_of
 from include.explain.model import Change, Episode, Event, Explanation, Interest, Profile, Received, Version
 from include.ledger import Delivery, Ledger
 from include.past import check_landed, patiently, processed_until
@@ -58,7 +58,7 @@ class _State:
     """What is to be said of a key after a delivery."""
 
     delivery: Delivery
-    records: tuple[Judged, ...]
+    records: tuple[CheckedRecord, ...]
     version: _Valid | None
     orphan: OrphanReason | None
     interest: Interest | None
@@ -66,19 +66,19 @@ class _State:
 
     @property
     def is_stale(self) -> bool:
-        return self.version is not None and all(judged.status == "quarantined" for judged in self.records)
+        return self.version is not None and all(checked.status == "quarantined" for checked in self.records)
 
     @property
     def has_quarantined(self) -> bool:
-        return any(judged.status == "quarantined" for judged in self.records)
+        return any(checked.status == "quarantined" for checked in self.records)
 
     @property
     def contents(self) -> list[tuple[object, ...]]:
-        return [judged.record.content for judged in self.records]
+        return [checked.record.content for checked in self.records]
 
     def said(self) -> tuple[object, ...]:
         """What makes two deliveries the same to a reader: all but the places in the file."""
-        contents = tuple((judged.record.content, judged.status, judged.reasons) for judged in self.records)
+        contents = tuple((checked.record.content, checked.status, checked.reasons) for checked in self.records)
         return contents, self.version, self.orphan, self.interest, self.profile
 
 
@@ -96,14 +96,14 @@ def explain(
     warehouse = open_warehouse(settings, run_id="explain")
     tables = patiently(lambda: _read(warehouse, entity, key, deliveries[-1].delivered_at))
     with (
-        judge_of(settings, entity) as judge,
+        rules_of(settings, entity) as rules,
         duckdb_session.connect(memory_limit=settings.duckdb_memory_limit) as connection,
     ):
 
         def records(of: Entity, of_key: int | str, delivery: Delivery) -> tuple[Record, ...]:
             return records_of_key(connection, settings.landing_path, of, of_key, delivery)
 
-        received = [judge.judge(key, records(entity, key, delivery)) for delivery in deliveries]
+        received = [rules.check(key, records(entity, key, delivery)) for delivery in deliveries]
         states = [_state(entity, *each, tables) for each in zip(deliveries, received, strict=True)]
         states = [_with_reason(state, records) for state in states]
     begun = next((number for number, state in enumerate(states) if state.records or state.version), None)
@@ -193,7 +193,7 @@ def _sql(key: int | str) -> str:
 # --- what is to be said after each delivery ---------------------------------------------------------------------------
 
 
-def _state(entity: Entity, delivery: Delivery, records: tuple[Judged, ...], tables: _Tables) -> _State:
+def _state(entity: Entity, delivery: Delivery, records: tuple[CheckedRecord, ...], tables: _Tables) -> _State:
     at = delivery.delivered_at
     version = next((version for version in tables.versions if version.was_valid(at)), None)
     others = [other.columns for other in tables.others if other.was_valid(at)]
@@ -276,7 +276,7 @@ def _episodes(
             run_id=first.delivery.run_id,
             file=entity.file,
             events=tuple(_events(before, first, seen_before=any(each.version for each in states[:start]))),
-            received=tuple(_received(judged, show_names) for judged in first.records),
+            received=tuple(_received(checked, show_names) for checked in first.records),
             version=_version(first.version, columns, show_names),
             is_stale=first.is_stale,
             changes=_changes(before, first, columns, show_names),
@@ -315,9 +315,9 @@ def _events(before: _State | None, now: _State, *, seen_before: bool) -> Iterabl
         yield "totals changed"
 
 
-def _received(judged: Judged, show_names: bool) -> Received:
-    record = judged.record
-    reasons = "; ".join(judged.reasons)
+def _received(checked: CheckedRecord, show_names: bool) -> Received:
+    record = checked.record
+    reasons = "; ".join(checked.reasons)
     row = {**record.fields, "failure_reasons": reasons or None, "malformed_reason": record.malformed_reason}
     fields = _shown(row, show_names)
     raw = _shown({"raw_record": record.raw_record}, show_names)["raw_record"]
@@ -325,8 +325,8 @@ def _received(judged: Judged, show_names: bool) -> Received:
         row_number=record.row_number,
         fields={name: fields[name] for name in record.fields},
         raw_record=raw,
-        status=judged.status,  # type: ignore[arg-type]  # the model's statuses are these three
-        reasons=judged.reasons,
+        status=checked.status,  # type: ignore[arg-type]  # the model's statuses are these three
+        reasons=checked.reasons,
     )
 
 

@@ -13,11 +13,11 @@ from typing import Any, TypeVar, get_args
 import duckdb
 from pydantic import ValidationError
 
-from include.artifacts import artifacts_dir
+from include.artifacts import artifacts_dir, report_name
 from include.dbt.manifest import current_manifest, sources_digest
 from include.entities import ACCOUNT, ENTITIES
 from include.errors import PipelineError, one_line
-from include.files import replacing, run_key
+from include.files import replacing
 from include.layers import LAYERS, TEST_FAILURES
 from include.ledger import FILE_NAMES, Delivery, Ledger, time_text
 from include.provenance import git_revision, package_version, python_version
@@ -47,6 +47,7 @@ from include.quality.report import (
     UnknownColumn,
     Verdict,
     Versions,
+    written_reports,
 )
 from include.quality.verdict import PROBLEM_STATUSES, judge
 from include.settings import Settings
@@ -122,7 +123,7 @@ def write_report(
     )
     verdict, why = judge(found)
     time = run.delivered_at or run.logical_date or run.generated_at
-    path = settings.data_quality_report_path / f"quality_report_{time:%Y%m%dT%H%M%S%fZ}_{run_key(run_id)}.json"
+    path = settings.data_quality_report_path / f"{report_name(time, run_id, is_preview=is_preview)}.json"
     report = Report(
         **dict(found),
         verdict=verdict,
@@ -415,11 +416,11 @@ def _sum(seconds: Iterable[float | None]) -> float | None:
 def _earlier_reports(folder: Path, run_id: str) -> list[tuple[str, PastReport]]:
     """Return names and content of the last reports of other runs, oldest first; what holds no report is left out."""
     reports = []
-    for path in sorted(folder.glob("quality_report_*.json"), key=lambda path: path.stat().st_mtime_ns)[-TREND_RUNS:]:
+    for path in written_reports(folder)[-TREND_RUNS:]:
         with suppress(OSError, ValidationError):
             reports.append((path.name, PastReport.model_validate_json(path.read_bytes())))
     return sorted(
-        ((name, report) for name, report in reports if report.run.run_id != run_id and not report.run.is_preview),
+        ((name, report) for name, report in reports if report.run.run_id != run_id),
         key=lambda entry: entry[1].run.generated_at,
     )
 

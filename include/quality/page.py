@@ -76,7 +76,7 @@ def page_of(report_path: Path) -> Path:
 def write_pages(report: Report, report_path: Path) -> Path:
     """Write the page of a report that has been written, and the index of the reports' folder; return the page's path.
 
-    The index does not list previews. Where the page can't be written, none is left of an earlier try. Raises OSError.
+    Where the page can't be written, none is left of an earlier try. Raises OSError.
     """
     page = page_of(report_path)
     try:
@@ -85,8 +85,6 @@ def write_pages(report: Report, report_path: Path) -> Path:
         with suppress(OSError):
             page.unlink(missing_ok=True)
         raise
-    if report.run.is_preview:
-        return page
     entries = _index_entries(report, report_path.parent)
     lines = (entry.model_dump_json() + "\n" for entry in entries)
     _replace(report_path.with_name(INDEX_ENTRIES), "".join(lines))

@@ -478,7 +478,6 @@ class PastRun(_Past):
     outcome: Outcome
     delivered_at: AwareDatetime | None
     generated_at: AwareDatetime
-    is_preview: bool = False
 
 
 class PastTest(_Past):
@@ -528,12 +527,17 @@ class PastReport(_Past):
     interest: PastInterest | None = None
 
 
+def written_reports(folder: Path) -> list[Path]:
+    """Return the reports of a folder, previews excepted, in the order in which they were written."""
+    return sorted(folder.glob("quality_report_*.json"), key=lambda path: path.stat().st_mtime_ns)
+
+
 def newest_report(folder: Path) -> Path:
-    """Return the report that was written last. Raises PipelineError where there is none."""
-    path = max(folder.glob("quality_report_*.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
-    if path is None:
+    """Return the report that was written last, previews excepted. Raises PipelineError where there is none."""
+    written = written_reports(folder)
+    if not written:
         raise PipelineError(f"{folder} has no report yet: `make run` makes one")
-    return path
+    return written[-1]
 
 
 class _WithoutFieldTitles(GenerateJsonSchema):

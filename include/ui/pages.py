@@ -22,7 +22,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from include.files import run_key
+from include.artifacts import report_of
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
 from include.ui import DAG_ID, PLAIN_KEY
 
@@ -49,10 +49,10 @@ def create_app() -> FastAPI:
     def report_of_run(request: Request, dag_id: str, run_id: str) -> Response:
         if dag_id != DAG_ID:
             return _nothing("No quality report", f"The DAG {dag_id} has none: the reports are of the runs of {DAG_ID}.")
-        name = page_of_run(load_settings().data_quality_report_path, run_id)
-        if name:
+        page = report_of(load_settings().data_quality_report_path, run_id, ".html")
+        if page:
             # Not the page itself: its links to others are relative to where all of them are.
-            return RedirectResponse(f"{request.scope['root_path']}/{name}", status_code=302)
+            return RedirectResponse(f"{request.scope['root_path']}/{page.name}", status_code=302)
         return _nothing(
             "No quality report yet",
             f"The run {run_id} has none. Its task quality_report writes it, also where another task has failed.",
@@ -71,17 +71,6 @@ def create_app() -> FastAPI:
         return _nothing("The pipeline's settings are wrong", str(error), status=500)
 
     return app
-
-
-def page_of_run(folder: Path, run_id: str) -> str | None:
-    """Return the name of the page of a run's report; of several, as a run that was cleared can have, the newest."""
-    name = re.compile(rf"quality_report_[0-9]{{8}}T[0-9]{{12}}Z_{re.escape(run_key(run_id))}\.html")
-    try:
-        pages = [entry for entry in os.scandir(folder) if name.fullmatch(entry.name)]
-    except OSError:
-        return None
-    newest = max(pages, key=lambda entry: entry.stat(follow_symlinks=False).st_mtime_ns, default=None)
-    return newest.name if newest else None
 
 
 def read_page(folder: Path, name: str) -> bytes | None:

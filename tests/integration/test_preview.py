@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from include.pipeline import DeliveryFailed, deliver
+from include.preview import keep_report, preview
 from include.preview import main as preview_main
-from include.preview import preview
-from include.quality.report import Report, newest_report
+from include.quality.report import TREND_RUNS, Report, newest_report
 from include.settings import Settings
 from tests.support.deliveries import customer, day, write_extracts
 from tests.support.settings import environment_of
@@ -77,15 +77,15 @@ def test_it_says_what_the_delivery_then_does_and_keeps_nothing(
     shown = capfd.readouterr().out
     assert "preview    nothing was kept" in shown
     assert "changes    customers: 1 new, 1 changed" in shown
-    kept = Report.load(newest_report(tmp_path / "kept"))
+    [path] = (tmp_path / "kept").glob("preview_*.json")
+    kept = Report.load(path)
     assert kept.run.is_preview
     assert [entry.run_id for entry in kept.trend] == ["first"]
-    page = next((tmp_path / "kept").glob("*.html")).read_text(encoding="utf-8")
-    assert "nothing of it was kept" in page
+    assert "nothing of it was kept" in path.with_suffix(".html").read_text(encoding="utf-8")
 
     play(engine, 6, "second")
     real = newest_report(engine.data_quality_report_path)
-    assert content_of(newest_report(tmp_path / "kept")) == content_of(real)
+    assert content_of(path) == content_of(real)
     assert [entry.run_id for entry in Report.load(real).trend] == ["first", "second"]
 
 
@@ -107,6 +107,20 @@ def test_a_delivery_that_would_be_refused_is_told_with_exit_status_1(
     assert "verdict    fail" in shown.out
     assert "report     " not in shown.out  # there is none to open
     assert files_of(settings) == files
+
+
+def test_previews_do_not_crowd_out_the_runs_before(settings: Settings) -> None:
+    play(settings, 5, "first")
+    with preview(settings, logical_date=day(6), run_id="preview") as (report, _):
+        kept = keep_report(report, settings.data_quality_report_path)
+    for number in range(TREND_RUNS):
+        shutil.copy(kept, kept.with_name(kept.name.replace("Z_preview", f"Z_preview_{number}")))
+
+    play(settings, 6, "second")
+
+    second = Report.load(newest_report(settings.data_quality_report_path))
+    assert [entry.run_id for entry in second.trend] == ["first", "second"]
+    assert second.against_previous.run_id == "first"
 
 
 def test_before_the_first_delivery_there_is_a_preview_too(settings: Settings) -> None:

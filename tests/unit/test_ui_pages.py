@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from include.artifacts import report_of
 from include.files import run_key
 from include.ui.guard import Guard
-from include.ui.pages import page_of_run, read_page
+from include.ui.pages import read_page
 
 SCHEDULED = "scheduled__2026-01-05T02:00:00+00:00"
 
@@ -74,7 +75,7 @@ def test_anything_else_is_no_page(folder: Path, name: str) -> None:
 
 def test_a_folder_that_is_not_there_has_no_pages(tmp_path: Path) -> None:
     assert read_page(tmp_path / "none", "index.html") is None
-    assert page_of_run(tmp_path / "none", SCHEDULED) is None
+    assert report_of(tmp_path / "none", SCHEDULED, ".html") is None
 
 
 def add_page(folder: Path, run_id: str, time: str = "20260105T020000000000Z", modified: int = 0) -> str:
@@ -90,21 +91,28 @@ def test_each_run_has_its_own_page(tmp_path: Path, run_id: str) -> None:
         add_page(tmp_path, other)
     expected = add_page(tmp_path, run_id)
 
-    assert page_of_run(tmp_path, run_id) == expected
+    assert report_of(tmp_path, run_id, ".html") == tmp_path / expected
 
 
 @pytest.mark.parametrize("run_id", ["now", "", "20260105T020000000000Z_a_now", ".*", "a_now.html"])
 def test_a_run_without_a_report_gets_no_other_ones(tmp_path: Path, run_id: str) -> None:
     add_page(tmp_path, "a_now")
 
-    assert page_of_run(tmp_path, run_id) is None
+    assert report_of(tmp_path, run_id, ".html") is None
+
+
+def test_the_page_of_a_preview_is_that_of_its_run(tmp_path: Path) -> None:
+    page = tmp_path / add_page(tmp_path, "now")
+    preview = page.rename(page.with_name(page.name.replace("quality_report", "preview")))
+
+    assert report_of(tmp_path, "now", ".html") == preview
 
 
 def test_of_a_run_that_was_cleared_the_newest_page_counts(tmp_path: Path) -> None:
     newest = add_page(tmp_path, "now", time="20260105T020000000000Z", modified=2)
     add_page(tmp_path, "now", time="20260106T020000000000Z", modified=1)
 
-    assert page_of_run(tmp_path, "now") == newest
+    assert report_of(tmp_path, "now", ".html") == tmp_path / newest
 
 
 def test_wrong_settings_keep_neither_the_plugin_nor_its_guard_from_loading(monkeypatch: pytest.MonkeyPatch) -> None:
