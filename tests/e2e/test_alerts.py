@@ -56,14 +56,14 @@ def test_a_scheduler_sends_one_mail_for_each_thing_that_happens(tmp_path: Path) 
         def clear() -> None:
             """Clear the run, so that it begins again with its first task."""
             later = (two_days_ago + timedelta(hours=1)).isoformat()
-            airflow.call("tasks", "clear", "lc_pipeline", "--start-date", later, "--yes").check_returncode()
+            airflow.succeed("tasks", "clear", "lc_pipeline", "--start-date", later, "--yes")
             assert not has_ended("failed")
 
         with airflow.scheduler():
             # The DAG was kept without a deadline above: a run that begins before it is read again would have none.
             wait_until(lambda: airflow.query("select 1 from deadline_alert"), seconds=300)
             with alone(settings.landing_path, "working by hand"):
-                airflow.call("dags", "unpause", "lc_pipeline").check_returncode()
+                airflow.succeed("dags", "unpause", "lc_pipeline")
                 wait_until(lambda: mail.subjects, seconds=900)
             wait_until(lambda: has_ended("failed"), seconds=900)
             assert mail.subjects == [LATE, REFUSED]

@@ -51,7 +51,7 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
     airflow = AirflowHome(tmp_path / "airflow", settings)
 
     def trigger(run_id: str, *options: str) -> None:
-        airflow.call("dags", "trigger", "lc_pipeline", "--run-id", run_id, *options).check_returncode()
+        airflow.succeed("dags", "trigger", "lc_pipeline", "--run-id", run_id, *options)
 
     def states() -> dict[str, str]:
         return {short(run_id): state for run_id, state in airflow.query("select run_id, state from dag_run")}
@@ -63,8 +63,8 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
         trigger("later", "--logical-date", later.isoformat())
         trigger("now")
         days = ("--from-date", "2026-01-06T00:00:00Z", "--to-date", "2026-01-07T03:00:00Z")
-        airflow.call("backfill", "create", "--dag-id", "lc_pipeline", *days).check_returncode()
-        airflow.call("dags", "unpause", "lc_pipeline").check_returncode()
+        airflow.succeed("backfill", "create", "--dag-id", "lc_pipeline", *days)
+        airflow.succeed("dags", "unpause", "lc_pipeline")
 
         running = f"select pid from task_instance where {SNAPSHOT} = 'running' and run_id like 'backfill__2026-01-06%'"
         wait_until(lambda: airflow.query(running), seconds=1500)

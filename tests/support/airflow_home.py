@@ -67,7 +67,7 @@ class AirflowHome:
         }
         folder.mkdir(parents=True)
         if self.environment.get(DATABASE):
-            self.call("db", "migrate").check_returncode()
+            self.succeed("db", "migrate")
         else:
             (folder / "airflow.db").write_bytes(_migrated_database())
 
@@ -82,6 +82,11 @@ class AirflowHome:
             text=True,
             check=False,
         )
+
+    def succeed(self, *arguments: str) -> None:
+        """Run an airflow command that has to succeed. Raises AssertionError with its output where it does not."""
+        ended = self.call(*arguments)
+        assert ended.returncode == 0, f"airflow {' '.join(arguments)}:\n{ended.stdout[-5000:]}"
 
     def run_dag(self, logical_date: datetime, **params: bool) -> DagRun:
         """Run the whole DAG once for a logical date."""
