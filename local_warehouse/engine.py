@@ -39,6 +39,8 @@ ERRORS = [
     ),
 ]
 
+YEAR = 365 * 24 * 60 * 60  # seconds
+
 
 class SailEngine:
     """See SqlEngine in contract.py."""
@@ -59,6 +61,8 @@ class SailEngine:
         listed = [f'{{name="{name}", type="memory", initial_database=["default"]}}' for name in [*catalogs, "nowhere"]]
         os.environ["SAIL_CATALOG__LIST"] = f"[{', '.join(listed)}]"
         os.environ["SAIL_CATALOG__DEFAULT_CATALOG"] = catalogs[0]
+        # The session lives as long as the server. Sail would end it after a pause, such as a laptop's sleep.
+        os.environ["SAIL_SPARK__SESSION_TIMEOUT_SECS"] = str(YEAR)
         os.environ.setdefault("RUST_LOG", "error")
         self._server = SparkConnectServer("127.0.0.1", 0)
         self._server.start(background=True)

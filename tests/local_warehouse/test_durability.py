@@ -110,3 +110,15 @@ def test_a_statement_cut_off_by_a_kill_leaves_all_or_nothing(tmp_path: Path) -> 
         answered = max(batches)  # type: ignore[type-var]
     process.end()
     assert len(list((tmp_path / "warehouse" / "tables").iterdir())) == 2
+
+
+def test_it_answers_after_a_pause_longer_than_sails_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAIL_SPARK__SESSION_TIMEOUT_SECS", "1")
+    process = WarehouseProcess(tmp_path / "warehouse").start()
+    try:
+        with process.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("select 1")
+            time.sleep(4)
+            assert cursor.execute("select 2").fetchall() == [(2,)]
+    finally:
+        process.end()
