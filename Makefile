@@ -7,7 +7,7 @@ PORT ?= 8080
 ACTIVATE := . ./env.sh
 
 .PHONY: help setup run report demo ui dbt-docs warehouse test test-quick test-containers test-deep test-mutations lint format manifest \
-	lock upgrade benchmark check-databricks expected docs clean
+	lock upgrade release benchmark check-databricks expected docs clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,11 @@ lock: .venv/.installed ## Write requirements.lock from requirements.txt and requ
 upgrade: .venv/.installed ## Raise every version in requirements.lock to the newest within the bounds
 	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 		requirements.txt requirements-dev.in --output-file requirements.lock
+
+release: setup ## Check this commit, test it, and tag it with the version of pyproject.toml
+	@$(ACTIVATE); python -m scripts.release --check
+	@$(MAKE) test
+	@$(ACTIVATE); python -m scripts.release
 
 clean: ## Remove what set-up and runs have created, except the history in data/
 	rm -rf .venv .airflow .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt/target dbt/logs
