@@ -22,15 +22,14 @@ def notes(changelog: str, number: str) -> str:
 
     Raises ValueError if it has no dated section for it, if the section is empty, or if anything is unreleased.
     """
-    sections = dict(re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", changelog, re.DOTALL | re.MULTILINE))
+    sections: dict[str, str] = dict(re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", changelog, re.DOTALL | re.MULTILINE))
     if sections.get("[Unreleased]", "").strip():
         raise ValueError(f"CHANGELOG.md has changes under [Unreleased]; move them to [{number}] or to a new version")
-    found = [
-        text for title, text in sections.items() if re.fullmatch(rf"\[{re.escape(number)}\] - \d{{4}}-\d\d-\d\d", title)
-    ]
-    if not found or not found[0].strip():
+    heading = re.compile(rf"\[{re.escape(number)}\] - \d{{4}}-\d\d-\d\d")
+    said = "".join(text for title, text in sections.items() if heading.fullmatch(title)).strip()
+    if not said:
         raise ValueError(f"CHANGELOG.md needs a section '## [{number}] - YYYY-MM-DD' that says what has changed")
-    return found[0].strip()
+    return said
 
 
 def check(project: Path) -> tuple[str, str]:
@@ -53,8 +52,9 @@ def release(project: Path) -> str:
 
 
 def _git(project: Path, *arguments: str) -> str:
-    ended = subprocess.run(["git", *arguments], cwd=project, stdout=subprocess.PIPE, text=True, check=True)
-    return str(ended.stdout).rstrip()
+    return subprocess.run(
+        ["git", *arguments], cwd=project, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.rstrip()
 
 
 def main() -> int:
