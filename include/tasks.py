@@ -59,7 +59,7 @@ def fail_fast(function: Callable[..., T]) -> Callable[..., T]:
         except OSError as error:  # a disk that is full, or a mount that is gone, may be there again
             raise PipelineError(one_line(error)) from None
         except WarehouseError as error:
-            if error.may_pass:
+            if error.is_transient:
                 raise
             raise AirflowFailException(str(error)) from error
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from include.errors import PipelineError
 from include.files import lock, replacing
 
-_kept: ExitStack | None = None
+_process_turn: ExitStack | None = None
 """The lock of the `airflow dags test` that runs in this process, while it has the turn."""
 
 
@@ -63,8 +63,8 @@ def take(landing: Path, run_id: str) -> None:
 
 def take_for_this_process(landing: Path, held: ExitStack) -> None:
     """Give the turn to the run of `airflow dags test` in this process, by keeping the lock of deciding()."""
-    global _kept
-    _kept = held.pop_all()
+    global _process_turn
+    _process_turn = held.pop_all()
     _turn(landing).unlink(missing_ok=True)
 
 
@@ -73,7 +73,7 @@ def hold(landing: Path, run_id: str) -> None:
 
     Raises NotItsTurn, or files.Locked.
     """
-    if _kept or holder(landing) == run_id:
+    if _process_turn or holder(landing) == run_id:
         return
     with deciding(landing, run_id):
         if other := holder(landing):
@@ -85,10 +85,10 @@ def hold(landing: Path, run_id: str) -> None:
 
 def release(landing: Path, run_id: str) -> None:
     """End the turn of run `run_id`, if it has it."""
-    global _kept
-    if _kept:
-        _kept.close()
-        _kept = None
+    global _process_turn
+    if _process_turn:
+        _process_turn.close()
+        _process_turn = None
     if holder(landing) == run_id:
         _turn(landing).unlink(missing_ok=True)
 

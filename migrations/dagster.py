@@ -122,7 +122,7 @@ def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", d
     ):
         deliveries = _deliveries(history)
         begun = _begun(settings, deliveries)
-        _judge(history, settings, Path(scratch))
+        _classify(history, settings, Path(scratch))
         print(_plan(history, deliveries), flush=True)
         if dry_run:
             return
@@ -384,7 +384,7 @@ def _begun(settings: Settings, deliveries: list[datetime]) -> int:
     return len(dates)
 
 
-def _judge(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path) -> None:
+def _classify(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path) -> None:
     """Make `judged_<name>`: what our staging makes of each version's record, and why it quarantines it, if it does.
 
     All records are staged as one delivery in a database of its own, so that every rule is dbt's.
@@ -417,7 +417,7 @@ def _judge(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path
             f"select source_row_number as number, {snapshot.columns}, "
             f"nullif(failure_reasons, 'conflicting duplicate') as reasons from {checked}"
         )
-        _fetch(history, f"judged_{snapshot.name}", warehouse, select)
+        _fetch(history, f"classified_{snapshot.name}", warehouse, select)
 
 
 def _fetch(
@@ -478,7 +478,8 @@ def _plan(history: duckdb.DuckDBPyConnection, deliveries: list[datetime]) -> str
         lines += [
             f"  to be quarantined: {count}, {reasons}"
             for reasons, count in history.execute(
-                f"select reasons, count(*) from judged_{snapshot.name} where reasons is not null group by 1 order by 1"
+                f"select reasons, count(*) from classified_{snapshot.name} where reasons is not null "
+                "group by 1 order by 1"
             ).fetchall()
         ]
     lines += [
@@ -504,7 +505,7 @@ def _compare(history: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         times = "dbt_valid_from::timestamp as begins, dbt_valid_to::timestamp as ends"
         _fetch(history, f"new_{snapshot.name}", warehouse, select, f"{snapshot.columns}, {times}")
         versions, current = _row(history, f"select count(*), count(*) filter (ends is null) from new_{snapshot.name}")
-        (quarantined,) = _row(history, f"select count(reasons) from judged_{snapshot.name}")
+        (quarantined,) = _row(history, f"select count(reasons) from classified_{snapshot.name}")
         differing = _differing_keys(history, snapshot)
         print(
             f"{snapshot.name}: versions carried over: {versions}, keys current: {current}, "
@@ -523,7 +524,7 @@ def _compare(history: duckdb.DuckDBPyConnection, settings: Settings) -> None:
 def _differing_keys(history: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> list[tuple[str, str | None]]:
     """Return each key whose versions differ between `versions_<name>` and `new_<name>`, and why."""
     columns = f"{snapshot.columns}, begins, ends"
-    cleaned = " or ".join(f"judged.{column} is distinct from version.{column}" for column in snapshot.types)
+    cleaned = " or ".join(f"classified.{column} is distinct from version.{column}" for column in snapshot.types)
     found: list[tuple[str, str | None]] = history.execute(f"""
         with differing as (
             select {snapshot.key} from (select {columns} from versions_{snapshot.name} except from new_{snapshot.name})
@@ -534,11 +535,11 @@ def _differing_keys(history: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> l
             select
                 version.{snapshot.key},
                 case
-                    when judged.reasons is not null then 'quarantined: ' || judged.reasons
+                    when classified.reasons is not null then 'quarantined: ' || classified.reasons
                     when {cleaned} then 'cleaned by the rules of staging'
                 end as reason
             from versions_{snapshot.name} as version
-            inner join judged_{snapshot.name} as judged using (number)
+            inner join classified_{snapshot.name} as classified using (number)
         )
         select differing.{snapshot.key}::varchar, string_agg(distinct reason, '; ')
         from differing

@@ -188,14 +188,16 @@ class _TableReader:
         found = dict.fromkeys(_TABLE_SECTIONS)
         sums: dict[str, Any] = {}
 
-        judged = self._attempt(
-            lambda: {entity.file: tables.judged_records(warehouse, entity) for entity in ENTITIES}, checked
+        classified = self._attempt(
+            lambda: {entity.file: tables.classified_records(warehouse, entity) for entity in ENTITIES}, checked
         )
-        if judged is not None:
+        if classified is not None:
             before = _quarantine_before(earlier, delivery)
-            found["reconciliation"] = tables.reconciliation(delivery, judged)
-            found["quarantine"] = self._attempt(lambda: tables.quarantine_reasons(warehouse, judged, before), checked)
-            sums |= money.of_file(judged[ACCOUNT.file])
+            found["reconciliation"] = tables.reconciliation(delivery, classified)
+            found["quarantine"] = self._attempt(
+                lambda: tables.quarantine_reasons(warehouse, classified, before), checked
+            )
+            sums |= money.of_file(classified[ACCOUNT.file])
         found["unknown_columns"] = _unknown_columns(delivery, ledger)
         stale = self._attempt(lambda: tables.stale_keys(warehouse), checked, snapshots)
         if stale:
@@ -267,7 +269,7 @@ class _TableReader:
         try:
             return query()
         except WarehouseError as error:
-            self._readable = not error.may_pass  # a held file is waited for each time, and one message is enough
+            self._readable = not error.is_transient  # a held file is waited for each time, and one message is enough
             self.problems.append(f"not all tables could be read: {' '.join(str(error).split())[:500]}")
             return None
         except Exception as error:  # a report that lacks a section is worth more than none

@@ -13,7 +13,7 @@ from include import duckdb_paths, duckdb_session
 from include.exports import MANIFEST
 from include.ledger import Delivery, time_text
 from include.quality.report import Balances, Cause, ExportedFile, Interest, InterestCause, MartChanges
-from include.quality.tables import Judged, literal, rows
+from include.quality.tables import Classified, literal, rows
 from include.warehouse import Warehouse
 
 Sums = dict[str, Any]
@@ -45,14 +45,14 @@ def balances(sums: Mapping[str, Any]) -> Balances:
     return Balances(**{name: sums.get(name) for name in fields}, mismatches=tuple(mismatches))
 
 
-def of_file(judged: Sequence[Judged]) -> Sums:
+def of_file(classified: Sequence[Classified]) -> Sums:
     """Return the sums over the records of accounts.csv; a malformed one's balance may be another field's."""
-    readable = [group for group in judged if not group.is_malformed]
+    readable = [group for group in classified if not group.is_malformed]
 
     def of_status(*statuses: str) -> Decimal:
         return sum((group.balance for group in readable if group.status in statuses), Decimal())
 
-    quarantined = [group for group in judged if group.status == "quarantined"]
+    quarantined = [group for group in classified if group.status == "quarantined"]
     return {
         "received": sum((group.balance for group in readable), Decimal()),
         "staged": of_status("staged"),

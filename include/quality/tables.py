@@ -29,7 +29,7 @@ from include.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
-class Judged:
+class Classified:
     """Records of a file with one status and the same reasons; `balance` sums those of `with_balance` of them."""
 
     status: str
@@ -44,7 +44,7 @@ class Judged:
         return any(reason.startswith("malformed record") for reason in self.reasons)
 
 
-def judged_records(warehouse: Warehouse, entity: Entity) -> tuple[Judged, ...]:
+def classified_records(warehouse: Warehouse, entity: Entity) -> tuple[Classified, ...]:
     """Return what became of the records of a file, in one pass over it."""
     balance = _balance_of(entity, "records")
     found = rows(
@@ -57,7 +57,7 @@ def judged_records(warehouse: Warehouse, entity: Entity) -> tuple[Judged, ...]:
         """,
     )
     return tuple(
-        Judged(
+        Classified(
             status=row["record_status"],
             reasons=tuple((row["failure_reasons"] or "").split("; ")) if row["failure_reasons"] else (),
             records=row["records"],
@@ -68,10 +68,10 @@ def judged_records(warehouse: Warehouse, entity: Entity) -> tuple[Judged, ...]:
     )
 
 
-def reconciliation(delivery: Delivery, judged: Mapping[str, Sequence[Judged]]) -> tuple[Reconciliation, ...]:
+def reconciliation(delivery: Delivery, classified: Mapping[str, Sequence[Classified]]) -> tuple[Reconciliation, ...]:
     """Return for each file: records read = staged + duplicates + quarantined (docs/architecture/guarantees.md)."""
     found = []
-    for file, groups in judged.items():
+    for file, groups in classified.items():
         received = delivery.file(file)
         staged, duplicates, quarantined = (
             sum(group.records for group in groups if group.status == status)
@@ -93,7 +93,7 @@ def reconciliation(delivery: Delivery, judged: Mapping[str, Sequence[Judged]]) -
 
 
 def quarantine_reasons(
-    warehouse: Warehouse, judged: Mapping[str, Sequence[Judged]], before: Sequence[PastReason] | None
+    warehouse: Warehouse, classified: Mapping[str, Sequence[Classified]], before: Sequence[PastReason] | None
 ) -> tuple[QuarantineReason, ...]:
     """Return for each file and reason how many records have it, now and `before`, and a few of them.
 
@@ -101,14 +101,14 @@ def quarantine_reasons(
     """
     counts_before = {(entry.file, entry.reason): entry.records for entry in before or ()}
     counts = dict.fromkeys((key for key, records in counts_before.items() if records), 0)
-    for file, groups in judged.items():
+    for file, groups in classified.items():
         for group in groups:
             for reason in group.reasons:
                 counts[file, reason] = counts.get((file, reason), 0) + group.records
     samples = {
         entity.file: _samples(warehouse, entity)
         for entity in ENTITIES
-        if any(group.reasons for group in judged[entity.file])
+        if any(group.reasons for group in classified[entity.file])
     }
     ordered = sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
     return tuple(

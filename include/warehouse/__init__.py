@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class WarehouseError(PipelineError):
-    """The warehouse can't be used; the message says why and what to do. `may_pass`: trying again later may help."""
+    """The warehouse can't be used; the message says why and what to do. `is_transient`: retrying may help."""
 
-    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+    def __init__(self, message: str, *, is_transient: bool = False) -> None:
         super().__init__(message)
-        self.may_pass = may_pass
+        self.is_transient = is_transient
 
 
 class StatementRejected(WarehouseError):
@@ -37,7 +37,15 @@ class WarehouseBusy(WarehouseError):
     """Another process holds the warehouse; the message names it."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, may_pass=True)
+        super().__init__(message, is_transient=True)
+
+
+class CheckpointMissing(WarehouseError):
+    """The checkpoint from before the unfinished delivery is gone; the message names it and says what to do."""
+
+    def __init__(self, path: Path) -> None:
+        remedy = "run `python -m include.rebuild`"
+        super().__init__(f"{path} is missing, so the unfinished delivery can't be undone: {remedy}")
 
 
 _REJECTED = re.compile(

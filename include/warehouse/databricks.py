@@ -25,7 +25,7 @@ from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import FILE_NAMES, Delivery
 from include.quoting import BACKTICK, literal, quoted
 from include.settings import DatabricksSettings, Settings
-from include.warehouse import StatementRejected, WarehouseError
+from include.warehouse import CheckpointMissing, StatementRejected, WarehouseError
 from include.warehouse.duckdb import BASE_SCHEMA, checkpoint_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class DatabricksWarehouse:
     def __init__(self, settings: DatabricksSettings, checkpoint_path: Path, *, run: str = "") -> None:
         """`checkpoint_path` is where checkpoint() keeps the tables' versions; `run` names the run in query history."""
         self.settings = settings
-        self._kept = checkpoint_path
+        self._checkpoint_path = checkpoint_path
         self._comment = f"/* {json.dumps({'app': 'lc_pipeline', 'run': run})} */"
 
     def relation(self, schema: str, table: str) -> str:
@@ -132,16 +132,14 @@ class DatabricksWarehouse:
             existing = self._existing(layer)
             for table in tables:
                 versions[f"{layer}.{table}"] = self._version(layer, table) if table in existing else None
-        with replacing(self._kept) as temporary:
+        with replacing(self._checkpoint_path) as temporary:
             temporary.write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
 
     def restore(self) -> None:
         """Return each table to its Delta version of then; one that was not there is dropped."""
-        if not self._kept.exists():
-            raise WarehouseError(
-                f"{self._kept} is missing, so the unfinished delivery can't be undone: run `python -m include.rebuild`"
-            )
-        for name, version in json.loads(self._kept.read_text(encoding="utf-8")).items():
+        if not self._checkpoint_path.exists():
+            raise CheckpointMissing(self._checkpoint_path)
+        for name, version in json.loads(self._checkpoint_path.read_text(encoding="utf-8")).items():
             relation = self.relation(*name.split("."))
             if version is None:
                 self._run(f"drop table if exists {relation}")
@@ -150,7 +148,7 @@ class DatabricksWarehouse:
 
     def take_over(self, rebuilt: Settings) -> None:
         """Replace the tables that a delivery changes, each in one statement."""
-        source = DatabricksWarehouse(self.settings.for_rebuild(), self._kept)
+        source = DatabricksWarehouse(self.settings.for_rebuild(), self._checkpoint_path)
         for layer, tables in KEPT_TABLES.items():
             self._run(f"create schema if not exists {self.quoted(self._schema(layer))}")
             for table in tables:
@@ -166,9 +164,9 @@ class DatabricksWarehouse:
         for layer, tables in KEPT_TABLES.items():
             for table in sorted(self._existing(layer).intersection(tables)):
                 self._copy_table(database, layer, table)
-        if self._kept.exists():
+        if self._checkpoint_path.exists():
             kept = checkpoint_of(database)
-            for name, version in json.loads(self._kept.read_text(encoding="utf-8")).items():
+            for name, version in json.loads(self._checkpoint_path.read_text(encoding="utf-8")).items():
                 layer, table = name.split(".")
                 if version is not None:
                     self._copy_table(kept, layer, table, f" version as of {version}")
@@ -191,12 +189,12 @@ class DatabricksWarehouse:
             )
 
     def discard_checkpoint(self) -> None:
-        self._kept.unlink(missing_ok=True)
+        self._checkpoint_path.unlink(missing_ok=True)
 
     # --- statements -----------------------------------------------------------------------------------------------
 
     @tenacity.retry(
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, WarehouseError) and error.may_pass),
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, WarehouseError) and error.is_transient),
         wait=tenacity.wait_exponential(max=8),
         stop=tenacity.stop_after_attempt(4),
         reraise=True,
@@ -246,7 +244,7 @@ class DatabricksWarehouse:
             status = getattr(error, "context", {}).get("http-code")
             if status in _WRONG_SETTING:
                 raise WarehouseError(f"{address}: {_WRONG_SETTING[status]} (HTTP {status})") from error
-            raise WarehouseError(f"{address} can't be reached: {error}", may_pass=True) from error
+            raise WarehouseError(f"{address} can't be reached: {error}", is_transient=True) from error
         except sql.exc.Error as error:
             raise StatementRejected(f"{address}: {error}") from error
         except NotFound:
@@ -301,7 +299,7 @@ class DatabricksWarehouse:
                     requests.get(f"{self.settings.url}/.well-known/databricks-config", timeout=10)
         except requests.RequestException as error:
             raise WarehouseError(
-                f"{self.settings.url} can't be reached: is DATABRICKS_HOST right? ({error})", may_pass=True
+                f"{self.settings.url} can't be reached: is DATABRICKS_HOST right? ({error})", is_transient=True
             ) from error
 
     @cached_property

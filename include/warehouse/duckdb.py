@@ -20,7 +20,7 @@ from include.files import replacing
 from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import Delivery
 from include.settings import DEFAULT_MEMORY_LIMIT, Settings
-from include.warehouse import StatementRejected, WarehouseBusy, WarehouseError
+from include.warehouse import CheckpointMissing, StatementRejected, WarehouseBusy, WarehouseError
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class DuckDBWarehouse:
 
     def __init__(self, path: Path, memory_limit: str = DEFAULT_MEMORY_LIMIT) -> None:
         self.path, self._memory_limit = path, memory_limit
-        self._kept = checkpoint_of(path)
+        self._checkpoint_path = checkpoint_of(path)
         self._wal = path.with_name(f"{path.name}.wal")
 
     def relation(self, schema: str, table: str) -> str:
@@ -70,34 +70,32 @@ class DuckDBWarehouse:
 
     def receive(self, landing: Path, delivery: Delivery) -> None:
         """Remove what a killed process has spilled. DuckDB reads the landing itself."""
-        with self.held():
+        with self.exclusive():
             duckdb_session.clear_spill(self.path)
 
     def publish_tables(self) -> None:
         """Nothing to do: consumers read the exports, since the file can't be read while a delivery is processed."""
 
     def checkpoint(self) -> None:
-        with self.held(), replacing(self._kept) as temporary:
+        with self.exclusive(), replacing(self._checkpoint_path) as temporary:
             if self.path.exists():
                 _copy(self.path, temporary)
             else:
                 temporary.touch()  # an empty file says that there was no database
 
     def restore(self) -> None:
-        if not self._kept.exists():
-            raise WarehouseError(
-                f"{self._kept} is missing, so the unfinished delivery can't be undone: run `python -m include.rebuild`"
-            )
-        with self.held():
+        if not self._checkpoint_path.exists():
+            raise CheckpointMissing(self._checkpoint_path)
+        with self.exclusive():
             self._wal.unlink(missing_ok=True)
-            if self._kept.stat().st_size == 0:
+            if self._checkpoint_path.stat().st_size == 0:
                 self.path.unlink(missing_ok=True)
                 return
             with replacing(self.path) as temporary:
-                _copy(self._kept, temporary)
+                _copy(self._checkpoint_path, temporary)
 
     def take_over(self, rebuilt: Settings) -> None:
-        with self.held():
+        with self.exclusive():
             self._wal.unlink(missing_ok=True)
             rebuilt.duckdb_path.replace(self.path)
 
@@ -107,16 +105,16 @@ class DuckDBWarehouse:
 
     def copy_history(self, database: Path) -> None:
         """Copy the whole files."""
-        with self.held():
-            for source, copy in ((self.path, database), (self._kept, checkpoint_of(database))):
+        with self.exclusive():
+            for source, copy in ((self.path, database), (self._checkpoint_path, checkpoint_of(database))):
                 if source.exists():
                     _copy(source, copy)
 
     def discard_checkpoint(self) -> None:
-        self._kept.unlink(missing_ok=True)
+        self._checkpoint_path.unlink(missing_ok=True)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Keep other processes out of the file, if it exists, its write-ahead log written back."""
         if not self.path.exists():
             yield
@@ -133,7 +131,7 @@ class DuckDBWarehouse:
         except duckdb.IOException as error:
             holder = _holder(error)
             if holder is None:
-                raise WarehouseError(f"{self.path}: {error}", may_pass=True) from error
+                raise WarehouseError(f"{self.path}: {error}", is_transient=True) from error
             raise WarehouseBusy(
                 f"{self.path} is locked by another process: {holder}. Close it there, then try again"
             ) from error

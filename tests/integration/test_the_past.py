@@ -102,7 +102,7 @@ def check_all(engine: Settings, data: st.DataObject, folder: Path, deliveries: i
     for second in play.then[1:]:
         check_difference(play, play.then[0], second)
     for entity in (CUSTOMER, ACCOUNT):
-        keys = {judged.key for then in play.then for judged in then.of(entity).judged} - {None}
+        keys = {classified.key for then in play.then for classified in then.of(entity).classified} - {None}
         assert keys
         for key in sorted(keys, key=str):
             check_explanation(play, entity, key)
@@ -207,7 +207,7 @@ def check_explanation(play: RecordedPlay, entity: Entity, key: object) -> None:
     for then in play.then:
         episode = next((each for each in found.episodes if each.first <= then.at <= each.last), None)
         if episode is None:
-            assert not any(judged.key == key for judged in then.of(entity).judged)
+            assert not any(classified.key == key for classified in then.of(entity).classified)
             assert key not in then.of(entity).current()
             continue
         check_episode(episode, then, entity, key)
@@ -215,12 +215,12 @@ def check_explanation(play: RecordedPlay, entity: Entity, key: object) -> None:
 
 def check_episode(episode: Episode, then: Then, entity: Entity, key: object) -> None:
     where = (entity.name, key, then.at)
-    judged = [each for each in then.of(entity).judged if each.key == key]
-    assert [received.status for received in episode.received] == [each.status for each in judged], where
-    assert [received.reasons for received in episode.received] == [tuple(each.reasons) for each in judged], where
+    classified = [each for each in then.of(entity).classified if each.key == key]
+    assert [received.status for received in episode.received] == [each.status for each in classified], where
+    assert [received.reasons for received in episode.received] == [tuple(each.reasons) for each in classified], where
     if episode.first == then.at:
-        assert [received.row_number for received in episode.received] == [each.number for each in judged], where
-    for received, each in zip(episode.received, judged, strict=True):
+        assert [received.row_number for received in episode.received] == [each.number for each in classified], where
+    for received, each in zip(episode.received, classified, strict=True):
         assert list(received.fields.values())[: len(each.record.fields)] == list(each.record.fields), where
 
     version = then.of(entity).current().get(key)

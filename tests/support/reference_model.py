@@ -77,7 +77,7 @@ class Version:
 
 
 @dataclass
-class Judged:
+class Classified:
     """One record after cleaning."""
 
     record: Record
@@ -190,7 +190,7 @@ class Entity:
 
     name: str
     arrived: dict[tuple[object, ...], datetime] = field(default_factory=dict)
-    judged: list[Judged] = field(default_factory=list)
+    classified: list[Classified] = field(default_factory=list)
     history: dict[object, list[Version]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -199,81 +199,81 @@ class Entity:
 
     def deliver(self, at: datetime, records: Sequence[Record]) -> None:
         self.arrived = {record.identity: self.arrived.get(record.identity, at) for record in records}
-        self.judged = [self._judge(number, record) for number, record in enumerate(records, start=1)]
+        self.classified = [self._classify(number, record) for number, record in enumerate(records, start=1)]
         self._judge_copies()
         self._keep_history(at)
 
     def current(self) -> dict[object, Version]:
         return {key: versions[-1] for key, versions in self.history.items() if versions[-1].valid_to is None}
 
-    def _judge(self, number: int, record: Record) -> Judged:
+    def _classify(self, number: int, record: Record) -> Classified:
         judge = judge_customer if self.name == "customer" else judge_account
         key, columns, against = judge(self._fields(record))
         reasons = [f"malformed record: {record.malformed}"] if record.malformed else [why for why in against if why]
         status = "quarantined" if reasons else "staged"
-        return Judged(record, number, self.arrived[record.identity], key, columns, reasons, status)
+        return Classified(record, number, self.arrived[record.identity], key, columns, reasons, status)
 
     def _fields(self, record: Record) -> Row:
         return dict(zip_longest(FIELDS[self.name], record.fields))
 
     def _judge_copies(self) -> None:
         copies = defaultdict(list)
-        for judged in self.judged:
-            if judged.status == "staged":
-                copies[judged.key].append(judged)
+        for classified in self.classified:
+            if classified.status == "staged":
+                copies[classified.key].append(classified)
         for group in copies.values():
-            if any(judged.columns != group[0].columns for judged in group):
-                for judged in group:
-                    judged.status, judged.reasons = "quarantined", ["conflicting duplicate"]
+            if any(classified.columns != group[0].columns for classified in group):
+                for classified in group:
+                    classified.status, classified.reasons = "quarantined", ["conflicting duplicate"]
             else:
-                for judged in sorted(group, key=lambda judged: (judged.loaded_at, judged.number))[1:]:
-                    judged.status = "duplicate"
+                for classified in sorted(group, key=lambda classified: (classified.loaded_at, classified.number))[1:]:
+                    classified.status = "duplicate"
 
     def _keep_history(self, at: datetime) -> None:
-        staged = {judged.key: judged for judged in self.judged if judged.status == "staged"}
-        quarantined = {judged.key for judged in self.judged if judged.status == "quarantined"}
+        staged = {classified.key: classified for classified in self.classified if classified.status == "staged"}
+        quarantined = {classified.key for classified in self.classified if classified.status == "quarantined"}
         for key, version in self.current().items():
             if key not in staged and key not in quarantined:
                 version.valid_to = at
         current = self.current()
-        for key, judged in staged.items():
+        for key, classified in staged.items():
             version = current.get(key)
-            if version is None or judged.columns != version.columns:
+            if version is None or classified.columns != version.columns:
                 if version:
                     version.valid_to = at
-                loaded_at = at if self.name == "customer" else judged.loaded_at
-                self.history[key].append(Version(judged.columns, loaded_at, at))
+                loaded_at = at if self.name == "customer" else classified.loaded_at
+                self.history[key].append(Version(classified.columns, loaded_at, at))
 
     def source(self) -> list[Row]:
         return [
             {
-                **self._fields(judged.record),
-                "source_row_number": judged.number,
-                "loaded_at": judged.loaded_at,
-                "raw_record": judged.record.raw,
-                "malformed_reason": judged.record.malformed,
+                **self._fields(classified.record),
+                "source_row_number": classified.number,
+                "loaded_at": classified.loaded_at,
+                "raw_record": classified.record.raw,
+                "malformed_reason": classified.record.malformed,
             }
-            for judged in self.judged
+            for classified in self.classified
         ]
 
     def staging(self) -> list[Row]:
         return [
-            {self.key: judged.key, **judged.columns, "loaded_at": judged.loaded_at}
-            for judged in self.judged
-            if judged.status == "staged"
+            {self.key: classified.key, **classified.columns, "loaded_at": classified.loaded_at}
+            for classified in self.classified
+            if classified.status == "staged"
         ]
 
     def quarantine(self) -> list[Row]:
         return [
             {
-                **self._fields(judged.record),
-                "raw_record": judged.record.raw,
-                "source_row_number": judged.number,
-                "failure_reasons": "; ".join(judged.reasons),
-                "loaded_at": judged.loaded_at,
+                **self._fields(classified.record),
+                "raw_record": classified.record.raw,
+                "source_row_number": classified.number,
+                "failure_reasons": "; ".join(classified.reasons),
+                "loaded_at": classified.loaded_at,
             }
-            for judged in self.judged
-            if judged.status == "quarantined"
+            for classified in self.classified
+            if classified.status == "quarantined"
         ]
 
     def snapshot(self) -> list[Row]:

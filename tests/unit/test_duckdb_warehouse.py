@@ -156,7 +156,7 @@ try:
 {textwrap.indent(FAILURES[failure], "    ")}
 except Exception as error:
     kept = error
-with warehouse.held():
+with warehouse.exclusive():
     print(type(kept).__name__)
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)

@@ -76,7 +76,7 @@ def test_a_lost_connection_leaves_its_task_to_be_tried_again(
         (IngestionError("older"), AirflowFailException),
         (StatementRejected("no such table"), AirflowFailException),
         (WarehouseError("wrong token"), AirflowFailException),
-        (WarehouseError("can't be reached", may_pass=True), WarehouseError),
+        (WarehouseError("can't be reached", is_transient=True), WarehouseError),
         (WarehouseBusy("locked"), WarehouseBusy),
     ],
 )

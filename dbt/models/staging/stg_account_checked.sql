@@ -52,34 +52,39 @@ checked as (
 
 ),
 
-{{ judged('checked', key='clean_account_id', columns=['clean_customer_id', 'balance_amount', 'clean_account_type']) }}
+{{ classified(
+    'checked',
+    key='clean_account_id',
+    columns=['clean_customer_id', 'balance_amount', 'clean_account_type']
+) }}
 
 select
-    judged.clean_account_id as account_id,
-    judged.clean_customer_id as customer_id,
-    judged.balance_amount,
-    judged.clean_account_type as account_type,
-    judged.source_row_number,
-    judged.loaded_at,
-    judged.record_status,
+    classified.clean_account_id as account_id,
+    classified.clean_customer_id as customer_id,
+    classified.balance_amount,
+    classified.clean_account_type as account_type,
+    classified.source_row_number,
+    classified.loaded_at,
+    classified.record_status,
     case
-        when judged.record_status <> 'quarantined' then null
-        when judged.malformed_reason is not null then concat('malformed record: ', judged.malformed_reason)
-        when judged.is_valid then 'conflicting duplicate'
+        when classified.record_status <> 'quarantined' then null
+        when classified.malformed_reason is not null then concat('malformed record: ', classified.malformed_reason)
+        when classified.is_valid then 'conflicting duplicate'
         else concat_ws(
             '; ',
-            case when judged.clean_account_id is null then 'account_id is missing' end,
-            {{ id_failure('judged.customer_id_text', 'customer_id') }},
+            case when classified.clean_account_id is null then 'account_id is missing' end,
+            {{ id_failure('classified.customer_id_text', 'customer_id') }},
             case
-                when judged.balance_text is null then 'balance is missing'
-                when not {{ is_amount('judged.balance_text') }} then 'balance is not a number'
-                when {{ is_negative('judged.balance_text') }} then 'balance is negative'
-                when judged.balance_amount is null then 'balance has more than 16 integer digits'
+                when classified.balance_text is null then 'balance is missing'
+                when not {{ is_amount('classified.balance_text') }} then 'balance is not a number'
+                when {{ is_negative('classified.balance_text') }} then 'balance is negative'
+                when classified.balance_amount is null then 'balance has more than 16 integer digits'
             end,
             case
-                when judged.account_type_text is null then 'account_type is missing'
-                when judged.clean_account_type is null then 'account_type is not {{ account_types() | join(" or ") }}'
+                when classified.account_type_text is null then 'account_type is missing'
+                when classified.clean_account_type is null
+                    then 'account_type is not {{ account_types() | join(" or ") }}'
             end
         )
     end as failure_reasons
-from judged
+from classified

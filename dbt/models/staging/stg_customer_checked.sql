@@ -50,24 +50,24 @@ checked as (
 
 ),
 
-{{ judged('checked', key='clean_customer_id', columns=['customer_name', 'has_loan_flag']) }}
+{{ classified('checked', key='clean_customer_id', columns=['customer_name', 'has_loan_flag']) }}
 
 select
-    judged.clean_customer_id as customer_id,
-    judged.customer_name,
-    judged.has_loan_flag,
-    judged.source_row_number,
-    judged.loaded_at,
-    judged.record_status,
+    classified.clean_customer_id as customer_id,
+    classified.customer_name,
+    classified.has_loan_flag,
+    classified.source_row_number,
+    classified.loaded_at,
+    classified.record_status,
     case
-        when judged.record_status <> 'quarantined' then null
-        when judged.malformed_reason is not null then concat('malformed record: ', judged.malformed_reason)
-        when judged.is_valid then 'conflicting duplicate'
+        when classified.record_status <> 'quarantined' then null
+        when classified.malformed_reason is not null then concat('malformed record: ', classified.malformed_reason)
+        when classified.is_valid then 'conflicting duplicate'
         else concat_ws(
             '; ',
-            {{ id_failure('judged.customer_id_text', 'customer_id') }},
-            case when judged.name_text is null then 'name is missing' end,
-            case when judged.has_loan_flag is null then 'has_loan is not a yes/no value' end
+            {{ id_failure('classified.customer_id_text', 'customer_id') }},
+            case when classified.name_text is null then 'name is missing' end,
+            case when classified.has_loan_flag is null then 'has_loan is not a yes/no value' end
         )
     end as failure_reasons
-from judged
+from classified

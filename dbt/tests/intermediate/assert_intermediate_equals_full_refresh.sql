@@ -13,7 +13,7 @@ with current_rows as (
 
 ),
 
-held as (
+existing as (
 
     select * from {{ ref('int_account_with_customer') }}
 
@@ -21,10 +21,10 @@ held as (
 
 select
     current_rows.account_id as expected_account_id,
-    held.account_id as held_account_id
+    existing.account_id as existing_account_id
 from current_rows
-full outer join held on current_rows.account_id = held.account_id
+full outer join existing on current_rows.account_id = existing.account_id
 where
     current_rows.account_id is null
-    or held.account_id is null
-    or not {{ same_in(account_columns() + customer_columns() + ['valid_from_at'], 'current_rows', 'held') }}
+    or existing.account_id is null
+    or not {{ same_in(account_columns() + customer_columns() + ['valid_from_at'], 'current_rows', 'existing') }}

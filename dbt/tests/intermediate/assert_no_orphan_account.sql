@@ -8,7 +8,7 @@ with current_accounts as (
 
 ),
 
-held as (
+existing as (
 
     select * from {{ ref('int_account_with_customer') }}
 
@@ -18,5 +18,5 @@ select
     current_accounts.account_id,
     current_accounts.customer_id
 from current_accounts
-left join held on current_accounts.account_id = held.account_id
-where held.account_id is null
+left join existing on current_accounts.account_id = existing.account_id
+where existing.account_id is null

@@ -5,7 +5,7 @@ with savings as (
 
 ),
 
-held as (
+existing as (
 
     select * from {{ ref('int_savings_account_only') }}
 
@@ -13,10 +13,10 @@ held as (
 
 select
     savings.account_id as expected_account_id,
-    held.account_id as held_account_id
+    existing.account_id as existing_account_id
 from savings
-full outer join held on savings.account_id = held.account_id
+full outer join existing on savings.account_id = existing.account_id
 where
     savings.account_id is null
-    or held.account_id is null
-    or not {{ same_in(account_columns() + customer_columns() + ['valid_from_at'], 'savings', 'held') }}
+    or existing.account_id is null
+    or not {{ same_in(account_columns() + customer_columns() + ['valid_from_at'], 'savings', 'existing') }}

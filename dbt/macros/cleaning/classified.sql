@@ -1,12 +1,12 @@
 {#
-    CTEs that end in `judged`: the records of the CTE `checked`, each with its record_status. Records of one key that are
-    valid by themselves and the same in `columns` are copies: the earliest loaded_at, then the lowest row number, is
+    CTEs that end in `classified`: the records of the CTE `checked`, each with its record_status. Records of one key that
+    are valid by themselves and the same in `columns` are copies: the earliest loaded_at, then the lowest row number, is
     staged. Where they differ, all of them are quarantined.
 
     Keys that occur again are found over every record, valid or not: a filter by is_valid would be pushed down below the
     cleaning and repeat it, and windows over all records cost far more than those over the few of such keys.
 #}
-{% macro judged(checked, key, columns) -%}
+{% macro classified(checked, key, columns) -%}
 repeated_keys as (
 
     select {{ key }}
@@ -61,7 +61,7 @@ copies as (
 
 ),
 
-judged as (
+classified as (
 
     select
         {{ checked }}.*,
