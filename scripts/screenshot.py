@@ -25,8 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--width", type=int, default=1280, help="of the window, in pixels")
     parser.add_argument("--height", type=int, help="of the picture; default: the whole page")
-    parser.add_argument("--dark", action="store_true", help="as for who prefers dark pages")
-    parser.add_argument("--unfold", action="store_true", help="with all that can be unfolded")
+    parser.add_argument("--dark", action="store_true", help="in the dark colour scheme")
+    parser.add_argument("--unfold", action="store_true", help="unfold everything")
     options = parser.parse_args(arguments)
     browser_path = find_browser()
     if browser_path is None:

@@ -32,7 +32,7 @@ def text_of(explanation: Explanation) -> str:
     """Return an explanation as text of at most 80 columns; a word that is longer has a line of its own."""
     head = (
         f"{explanation.entity} {explanation.key}: {_counted(explanation.versions, 'version')} in "
-        f"{_counted(explanation.deliveries, 'delivery')}, {when(explanation.first)} to {when(explanation.until)} UTC"
+        f"{_counted(explanation.deliveries, 'delivery')}, {_period(explanation)} UTC"
     )
     return "\n".join([*wrap(head, WIDTH), *(line for episode in explanation.episodes for line in _lines(episode))])
 
@@ -130,6 +130,11 @@ def _labelled(label: str, text: str) -> Iterator[str]:
 
 def _or_null(value: str | None) -> str:
     return "NULL" if value is None else value
+
+
+def _period(explanation: Explanation) -> str:
+    first, until = when(explanation.first), when(explanation.until)
+    return first if first == until else f"{first} to {until}"
 
 
 def _counted(number: int, what: str) -> str:

@@ -38,6 +38,11 @@ def environment(delivered: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(variable, value)
 
 
+def test_one_delivery_has_one_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain_main(["account", "A", "--at", "2026-01-05"]) == 0
+    assert capsys.readouterr().out.startswith("account A: 1 version in 1 delivery, 2026-01-05 02:00 UTC\n")
+
+
 def test_an_account_is_explained_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert explain_main(["account", "A"]) == 0
 
