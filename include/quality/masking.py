@@ -12,7 +12,7 @@ from include.quality.report import Row
 
 _OTHERS = """
     row_key record_key dbt_scd_id source_row_number
-    expected_account_id held_account_id savings_account_id summary_account_id
+    expected_account_id existing_account_id savings_account_id summary_account_id
     staged_account_id current_account_id staged_customer_id current_customer_id
     summed_customer_id profile_customer_id
     balance_amount original_balance_amount annual_interest_amount new_balance_amount total_balance_amount
