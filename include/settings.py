@@ -374,7 +374,7 @@ def _memory(value: str) -> str:
 def _addresses(value: str) -> tuple[str, ...]:
     addresses = tuple(filter(None, re.split(r"\s*,\s*", value)))
     if not all(re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", address) for address in addresses):
-        raise ValueError(f"must be addresses such as ada@example.com, commas between them, but is {value!r}")
+        raise ValueError(f"must be addresses such as ada@example.com, separated by commas, but is {value!r}")
     return addresses
 
 

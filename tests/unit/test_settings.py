@@ -178,7 +178,7 @@ def test_an_airflow_connection_that_lacks_something_is_an_error_that_names_it(mo
         ({**DATABRICKS, "DATABRICKS_VOLUME": "/Volumes/lending"}, "DATABRICKS_VOLUME must be a folder of a volume"),
         (
             {"ALERT_EMAIL": "ada@example.com; b"},
-            "ALERT_EMAIL must be addresses such as ada@example.com, commas between",
+            "ALERT_EMAIL must be addresses such as ada@example.com, separated by",
         ),
         ({"ALERT_NOTIFIER": "os.nothing.Here"}, "ALERT_NOTIFIER must be the class of an installed notifier, such as"),
         ({"ALERT_NOTIFIER": "SmtpNotifier"}, "ALERT_NOTIFIER must be the class of an installed notifier, such as"),
