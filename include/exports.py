@@ -38,7 +38,7 @@ _PARQUET = "format parquet, compression zstd"
 
 
 class ExportError(PipelineError):
-    """The exports of a run are incomplete or disagree; what readers see is as it was."""
+    """The exports of a run are incomplete or disagree; readers see those of before."""
 
 
 def write_exports(warehouse: Warehouse, output_path: Path, *, run_id: str) -> None:

@@ -295,7 +295,7 @@ class _Extract:
         self.undeclared = undeclared_headers(self.records.column_names)
         if self.undeclared:
             log.warning(
-                "%s has columns that the pipeline does not know: %s. They are landed, and read by nothing",
+                "%s has columns that the pipeline does not know: %s. They are landed, but no model reads them",
                 self.path,
                 ", ".join(self.undeclared),
             )

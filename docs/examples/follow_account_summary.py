@@ -1,4 +1,4 @@
-"""A DAG that waits for the mart account_summary, and goes on only if the quality report allows it.
+"""A DAG that waits for the mart account_summary, and continues only if the quality report allows it.
 
 Copy it into your DAGs folder. The asset's name is all that it knows of the pipeline.
 """

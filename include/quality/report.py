@@ -218,7 +218,7 @@ class Reconciliation(Section):
 
 
 class UnknownColumn(Section):
-    """A column of a file that the pipeline does not know; it is landed, and read by nothing."""
+    """A column of a file that the pipeline does not know; it is landed, but no model reads it."""
 
     file: FileName = Field(description="The file.")
     column: str = Field(description="Its header, as received.")
@@ -307,7 +307,7 @@ class Balances(Section):
     unreadable_records: Count | None = Field(
         description="Quarantined records in no sum: malformed, or with a balance that is missing or no valid amount."
     )
-    stale: Money | None = Field(description="Of stale accounts: their last valid version goes on.")
+    stale: Money | None = Field(description="Of stale accounts: their last valid version stays current.")
     current: Money | None = Field(description="Of all accounts that are current in the history.")
     orphaned: Money | None = Field(description="Of current accounts without a current customer; they bear no interest.")
     checking: Money | None = Field(description="Of accounts with a customer that are no savings accounts.")
