@@ -30,7 +30,7 @@ dbt-docs: setup ## Write dbt's documentation for Airflow's UI, with the warehous
 warehouse: setup ## Start a local SQL warehouse for DATABASE_TYPE=databricks (WAREHOUSE_PORT=8899)
 	@$(ACTIVATE); exec python -m local_warehouse --folder data/warehouse --port $(or $(WAREHOUSE_PORT),8899) --print-env
 
-test: setup ## Run every check and test
+test: setup ## Run the linters and every test except those of the containers
 	@scripts/install_browser.sh
 	@$(ACTIVATE); scripts/lint.sh && pytest -n 2 --dist loadfile --no-loadscope-reorder
 
