@@ -112,7 +112,7 @@ with DAG(
     "lc_pipeline",
     description="Daily extracts of customers and accounts to history, interest calculations and exports",
     doc_md=DOC,
-    # In UTC, whatever core.default_timezone is. No start_date: with one, unpausing delivers for the 02:00 that is past.
+    # In UTC, whatever core.default_timezone is. No start_date: with one, unpausing would run the past 02:00 at once.
     schedule=CronTriggerTimetable(f"{SCHEDULED_AT:%M %H} * * *", timezone="UTC"),
     catchup=False,
     max_active_runs=16,  # wait_for_turn lets one work at a time; with 1, a waiting run would keep an earlier one queued
@@ -168,13 +168,13 @@ with DAG(
     report = task(trigger_rule=TriggerRule.ALL_DONE)(tasks.quality_report)()
     report.operator.operator_extra_links = (QualityReportLink(),)
 
-    # Teardowns, so that nothing that becomes of an asset can fail a run.
+    # Teardowns, so that a failure to create an asset event can't fail the run.
     with TaskGroup("assets"):
         for step in lineage(settings.database_type):
             announce = task(task_id=step.name, inlets=step.inlets, outlets=step.outlets)(tasks.announce_assets)
             report >> announce().as_teardown()
 
-    # weight_rule: else the runs that wait, many in a backfill, go before the tasks of the one that they wait for
+    # weight_rule: otherwise the many waiting runs of a backfill come before the tasks of the run that they wait for
     turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600, weight_rule="absolute")(
         tasks.wait_for_turn
     )()

@@ -1,7 +1,7 @@
-"""Messages to people about runs: which runs are worth one, what it says, how it is sent once (docs/guides/alerts.md).
+"""Alerts: which runs need one, what it says, and how it is sent only once (docs/guides/alerts.md).
 
-A message goes out through a notifier of Airflow's. Nothing here fails or holds up a run: what goes wrong is logged.
-The DAG file imports this module, so the report's types, which need duckdb, are imported in the functions.
+An Airflow notifier sends the message. Nothing here fails or delays a run: errors are logged. The DAG file imports this
+module, so the report's types, which need duckdb, are imported in the functions.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ SUBJECTS: dict[Event, str] = {
 }
 
 NOTIFIER_SECONDS = 20
-"""How long a notifier may take; then it is given up, and the run goes on."""
+"""How long a notifier may take. After that the run continues without it."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """A message, as the arguments of a notifier see it: `{{ alert.subject }}`. Without personal data."""
+    """A message, as a notifier's arguments can use it: `{{ alert.subject }}`. It contains no personal data."""
 
     event: Event
     subject: str
@@ -63,10 +63,10 @@ class Alert:
 
 
 def event_of(report: Report, previous: Verdict | None) -> Event | None:
-    """Return what is worth a message in a run, if anything is; `previous` is the verdict of the run before.
+    """Return the event that a run should be reported as, or None; `previous` is the verdict of the run before.
 
-    A refused and a red run always are. Else it is news when a verdict is worse than the one before, or better. A run
-    that found its delivery processed already says nothing of the one that people wait for.
+    Refused and red runs are always reported. Other runs are reported if the verdict is worse or better than before. A
+    run whose delivery was already processed is not reported: it says nothing about the delivery that people wait for.
     """
     if report.verdict == "fail":
         return "refused" if report.run.outcome == "refused" else "red"
@@ -76,9 +76,9 @@ def event_of(report: Report, previous: Verdict | None) -> Event | None:
 
 
 def previous_verdict(report: Report) -> Verdict | None:
-    """Return the verdict of the run before, as the report's trend has it; None where there was none.
+    """Return the verdict of the previous run from the report's trend, or None if there was none.
 
-    Left out are runs that changed nothing, and deliveries that were finished first by a run which speaks for both.
+    Runs that changed nothing don't count, nor do deliveries that a later run finished first: it reports both.
     """
     return next(
         (
@@ -91,7 +91,7 @@ def previous_verdict(report: Report) -> Verdict | None:
 
 
 def notify(settings: Settings, report_path: Path) -> None:
-    """Send the message that a report is worth, if it is one and the run has not sent the same before."""
+    """Send an alert for a report if it needs one and the run has not sent the same alert before."""
     if not settings.alerts.on:
         return
     with _nothing_raised():
@@ -105,9 +105,9 @@ def notify(settings: Settings, report_path: Path) -> None:
 
 
 def run_failed(context: Mapping[str, Any]) -> None:
-    """Airflow calls this when a run has failed, in the DAG processor: send what its report's task could not.
+    """DAG failure callback, which runs in the DAG processor: send the alert that `quality_report` could not send.
 
-    That is the case where the task was killed each time that it was tried, or can't write a report.
+    It could not if every try was killed, or if it can't write a report.
     """
     with _nothing_raised():
         settings, run_id = load_settings(), context["run_id"]
@@ -126,9 +126,9 @@ def run_failed(context: Mapping[str, Any]) -> None:
 
 
 def deadline(settings: Settings, scheduled_at: time) -> DeadlineAlert | None:
-    """Return Airflow's deadline for runs that are scheduled at `scheduled_at` (UTC), if one is set.
+    """Return Airflow's DeadlineAlert for runs scheduled at `scheduled_at` (UTC), or None if no deadline is set.
 
-    It runs deadline_missed() in the executor, a few seconds after the time has passed; no triggerer is needed.
+    It runs deadline_missed() in the executor a few seconds after the deadline, without a triggerer.
     """
     by = settings.alerts.deadline
     if by is None:
@@ -143,9 +143,9 @@ def deadline(settings: Settings, scheduled_at: time) -> DeadlineAlert | None:
 
 
 def deadline_missed(context: Mapping[str, Any]) -> None:
-    """Airflow calls this when a run has not succeeded by its deadline: send a message if nothing is published.
+    """Deadline callback, for a run that has not succeeded in time: send an alert if nothing is published.
 
-    Not of a backfill's or a manual run, which have the deadline as well, and not where a run has said why it failed.
+    Backfills and manual runs have the deadline too but send nothing, nor does a run that already sent why it failed.
     """
     with _nothing_raised():
         run = context["dag_run"]
@@ -172,7 +172,7 @@ def deadline_missed(context: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _Sent:
-    """What the last message of a run said; kept in its artifacts, so that neither a retry nor a clear repeats it."""
+    """The last alert of a run. It is kept in the run's artifacts, so that neither a retry nor a clear repeats it."""
 
     event: Event
     verdict: Verdict
@@ -189,7 +189,7 @@ def _sent(settings: Settings, run_id: str) -> _Sent | None:
 
 
 def _send_once(settings: Settings, alert: Alert, verdict: Verdict) -> None:
-    """Send a message unless it was the last one of its run; remembered beforehand, so that a crash can't repeat it."""
+    """Send a message unless it repeats the run's last one. It is noted before sending, so a crash can't repeat it."""
     before = _sent(settings, alert.run_id)
     if before and before.event == alert.event:
         log.info("run %s has sent its message: %s", alert.run_id, alert.event)
@@ -232,7 +232,7 @@ def _of_report(event: Event, report: Report, path: Path) -> Alert:
 
 
 def _alert(event: Event, run_id: str, facts: Mapping[str, str]) -> Alert:
-    """Return a message with these facts; the subject has nothing of what senders of files can choose."""
+    """Return a message with these facts. The subject contains nothing that the sender of a file can choose."""
     base = conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/")
     url = f"{base}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}"
     lines = {what: " ".join(fact.split()) for what, fact in facts.items()}
@@ -256,7 +256,7 @@ def _notifiers(alerts: AlertSettings) -> Iterator[BaseNotifier]:
         from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
         class OneTry(SmtpHook):  # type: ignore[misc]
-            """Tries once: its provider's default is five times more, 30 seconds each."""
+            """An SMTP notifier that tries once. The provider's default is five more tries of 30 seconds each."""
 
             smtp_retry_limit = 0
 
@@ -268,7 +268,7 @@ def _notifiers(alerts: AlertSettings) -> Iterator[BaseNotifier]:
 
 
 def _send(notifier: BaseNotifier, alert: Alert) -> bool:
-    """Return whether a notifier has sent a message. Its arguments are templates, and what fills them in is not."""
+    """Return True if the notifier sent the message. Its arguments are rendered as templates; the values are not."""
     with _nothing_raised(), timeout(NOTIFIER_SECONDS, f"{type(notifier).__name__} took too long"):
         notifier({"alert": alert})
         log.info("sent by %s: %s", type(notifier).__name__, alert.subject)
@@ -278,7 +278,7 @@ def _send(notifier: BaseNotifier, alert: Alert) -> bool:
 
 @contextmanager
 def _nothing_raised() -> Iterator[None]:
-    """Log what is raised in the body, and go on after it: no message may fail a run."""
+    """Log what the body raises and continue: an alert must not fail a run."""
     try:
         yield
     except (Exception, AirflowTaskTimeout):

@@ -1,4 +1,4 @@
-"""What a run leaves for its quality report, and the name of that.
+"""The files that a run leaves for its quality report, and the name of the report.
 
 `<task>.run_results.json` of each dbt task, `<step>.step.json` of each other step, and `ingestion.json`.
 """
@@ -29,7 +29,7 @@ def artifacts_dir(settings: Settings, run_id: str) -> Path:
 
 
 def keep_run_results(settings: Settings, run_id: str, name: str, target: Path) -> list[dict[str, Any]]:
-    """Copy dbt's run_results.json, if it has left one in `target`, to the artifacts of the run; return the results."""
+    """Copy dbt's run_results.json from `target`, if there is one, to the artifacts of the run; return the results."""
     results = target / "run_results.json"
     if not results.exists():
         return []
@@ -40,12 +40,12 @@ def keep_run_results(settings: Settings, run_id: str, name: str, target: Path) -
 
 
 def report_name(time: datetime, run_id: str, *, is_preview: bool = False) -> str:
-    """Return the name of a run's report, without a suffix. What lists reports by their names lists no previews."""
+    """Return the name of a run's report, without a suffix. Previews have another prefix, so no list includes them."""
     return f"{'preview' if is_preview else 'quality_report'}_{time:%Y%m%dT%H%M%S%fZ}_{run_key(run_id)}"
 
 
 def report_of(folder: Path, run_id: str, suffix: str = ".json") -> Path | None:
-    """Return a run's report; of several, as a run that was cleared can have, the newest. None where there is none."""
+    """Return a run's report, or None. A run that was cleared can have several; the newest one counts."""
     name = re.compile(rf"(quality_report|preview)_[0-9]{{8}}T[0-9]{{12}}Z_{re.escape(run_key(run_id) + suffix)}")
     try:
         found = [entry for entry in os.scandir(folder) if name.fullmatch(entry.name)]
@@ -57,7 +57,7 @@ def report_of(folder: Path, run_id: str, suffix: str = ".json") -> Path | None:
 
 @contextmanager
 def timed_step(settings: Settings, run_id: str, step: str) -> Iterator[None]:
-    """Note when the body of a step begins and ends, by the clock, however it ends; the last try of a step counts."""
+    """Record when a step begins and ends, also if it fails. The last try of a step counts."""
     started_at = datetime.now(UTC)
     try:
         yield

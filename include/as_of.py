@@ -1,7 +1,7 @@
 """Write the exports as they were published after an earlier delivery: `python -m include.as_of 2026-01-06 --to FOLDER`.
 
-Every delivery up to then is played again from the landing, in a DuckDB database of its own below FOLDER, each with the
-rates of its own time. The live tables are neither read nor locked, on either engine.
+Replays every delivery up to then from the landing, each with the rates of its own time, into a separate DuckDB database
+below FOLDER. On both engines the live tables are neither read nor locked.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SCRATCH = ".as_of"
 
 
 def write_as_of(settings: Settings, at: datetime, folder: Path) -> Delivery:
-    """Write both marts' CSV and Parquet, and their manifest, as they were published after the last delivery up to `at`.
+    """Write the exports and their manifest as published after the last delivery up to `at`; return that delivery.
 
-    Return that delivery. The manifest's run id is that of the run which landed it. A `calculated_at` that a full
-    refresh has set is not repeated: it is that of the delivery which changed the row. Raises PipelineError where the
-    landing does not reach back, or `folder` has one of the files already.
+    The manifest's run id is that of the run which landed the delivery. If a full refresh has set `calculated_at`, that
+    is not repeated: it has the time of the delivery that changed the row. Raises PipelineError if the landing does not
+    reach back that far, or if `folder` already has one of the files.
     """
     existing = [name for name in (*FILES, MANIFEST) if (folder / name).exists()]
     if existing:

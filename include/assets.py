@@ -1,9 +1,9 @@
-"""The pipeline's data as Airflow assets, from the extracts to the exports, and what their events say.
+"""The pipeline's data as Airflow assets, from the extracts to the exports, and the content of their events.
 
-An asset is known by its name alone, the same on both engines: `schedule=[Asset("account_summary")]`. Events are made
-once the quality report of a green run is written, since they carry its verdict: include.tasks.announce_assets.
+An asset is identified by its name, which is the same on both engines: `schedule=[Asset("account_summary")]`. A green
+run creates the events after its quality report, because they carry the verdict (include.tasks.announce_assets).
 
-What imports duckdb is imported in the functions: the DAG file imports this module.
+The DAG file imports this module, so modules that need duckdb are imported in the functions.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ EXTRACTS = {f"{entity.file}.csv": entity.file for entity in ENTITIES}
 MARTS = KEPT_TABLES["marts"]
 EXPORTS = tuple(f"{mart}.{format_}" for mart in MARTS for format_ in ("csv", "parquet"))
 PUBLISHED = {f"published.{mart}": mart for mart in MARTS}
-"""On Databricks, the tables that consumers read, each with the mart that it is a copy of."""
+"""On Databricks: the tables that consumers read, each with the mart that it copies."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the lineage: what it makes, of what."""
+    """A step of the lineage, with its inputs and outputs."""
 
     name: str
     inlets: tuple[Asset, ...]
@@ -41,7 +41,7 @@ class Step:
 
 
 def lineage(database_type: DatabaseType) -> tuple[Step, ...]:
-    """Return the steps from the extracts to what is published on an engine, in order."""
+    """Return the steps from the extracts to the published data of an engine, in order."""
     made = {
         "extracts": tuple(EXTRACTS),
         "snapshots": KEPT_TABLES["snapshots"],
@@ -54,7 +54,7 @@ def lineage(database_type: DatabaseType) -> tuple[Step, ...]:
 
 
 def is_news(report: Report) -> bool:
-    """Return True if the run has published something that may be used: it processed a delivery, and is not red."""
+    """Return True if the run has published usable data: it processed a delivery and is not red."""
     run = report.run
     return report.verdict != "fail" and not run.is_preview and (run.outcome != "unchanged" or run.full_refresh)
 
@@ -64,7 +64,7 @@ def describe(
 ) -> dict[str, dict[str, Any]]:
     """Return what the events of these assets carry: verdict, why, run and delivery, the report's name, rows, hashes.
 
-    What the report and the run's exports don't have is left out. Raises LedgerError.
+    Values that neither the report nor the run's exports have are left out. Raises LedgerError.
     """
     run = report.run
     common = {
@@ -101,7 +101,7 @@ def _marts(report: Report) -> dict[str, dict[str, Any]]:
 
 
 def _exports(output_path: Path, run_id: str) -> Mapping[str, dict[str, Any]]:
-    """Return rows, bytes and hash of each file that the run has exported; none where a later run has replaced them."""
+    """Return rows, bytes and hash of each file that the run has exported; empty if a later run has replaced them."""
     from include.exports import MANIFEST
 
     try:

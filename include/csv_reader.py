@@ -1,4 +1,4 @@
-"""Reads an extract strictly as RFC 4180 says, losing nothing: what breaks the rules is kept as a malformed record.
+"""Reads an extract strictly by RFC 4180 without losing anything: text that breaks the rules becomes a malformed record.
 
 numpy picks out the lines that are certainly one well-formed record, which is nearly all of a usual file, and pyarrow's
 C++ reader parses them in bulk. The tokenizer below reads the others one by one.
@@ -24,22 +24,22 @@ from include.errors import PipelineError
 from include.landing import UNDECLARED, Column
 
 BLOCK_BYTES = 16 * 1024 * 1024
-"""How much of the file is handed to pyarrow at once; bounds memory beside the result."""
+"""How much of the file pyarrow gets at once. This bounds the memory that is needed besides the result."""
 
 _QUOTED = re.compile(rb'"([^"]*+(?:""[^"]*+)*+)"')
 _BARE = re.compile(rb'[^,"\r\n]*')
 
 
 Content = bytes | mmap.mmap
-"""A file's bytes, as far as both have the same methods: slices, len(), find() and rfind()."""
+"""The bytes of a file. Only what both types have is used: slices, len(), find() and rfind()."""
 
 
 class BadExtract(PipelineError):
-    """The file as a whole can't be taken; the message names it, what was expected and what was found."""
+    """The file as a whole can't be accepted. The message names it, what was expected and what was found."""
 
 
 class Record(NamedTuple):
-    """A record by the strict rules: its fields, where the next one begins, and why it is malformed, if it is."""
+    """A record by the strict rules: its fields, where the next one begins, and why it is malformed (None if not)."""
 
     fields: list[bytes]
     end: int
@@ -90,7 +90,7 @@ def read_csv(
 
 
 def _content(path: Path, name: Path) -> Content:
-    """Map the file, which has to be text in UTF-8 as a whole."""
+    """Map the file. Raises BadExtract unless all of it is UTF-8 text."""
     try:
         with path.open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
@@ -134,7 +134,7 @@ def _names(columns: Sequence[Column]) -> str:
 
 
 def _landed_names(path: Path, header: Record, columns: Sequence[Column]) -> list[str]:
-    """Return what each column of the file is called in the landing; nothing for one without a name."""
+    """Return the name of each column of the file in the landing; an empty string for a column without a header."""
     expected = f"expected the columns {_names(columns)}"
     found = [name.decode().strip() for name in header.fields]
     shown = ",".join(found) if len(",".join(found)) <= 200 else ",".join(found)[:200] + "..."
@@ -158,7 +158,7 @@ def _landed_names(path: Path, header: Record, columns: Sequence[Column]) -> list
 
 
 def _hint(found: list[str], missing: list[str], unknown: list[str]) -> str:
-    """Return a guess at what happened to the missing columns, or nothing."""
+    """Return a guess at what happened to the missing columns, or an empty string."""
     separator = next((mark for mark in ";\t|" if len(found) == 1 and mark in found[0]), None)
     if separator:
         return f" Are the fields separated by {separator!r} in place of a comma?"
@@ -173,7 +173,7 @@ def _likeness(one: str, other: str) -> float:
 
 
 def _check_unnamed(path: Path, names: Sequence[str], records: pa.RecordBatch) -> None:
-    """Refuse a value below a header that names nothing. Columns without any are a spreadsheet's trailing commas."""
+    """Refuse values in a column without a header. Such columns without values are a spreadsheet's trailing commas."""
     for position, name in enumerate(names):
         if name == "":
             is_value = pc.and_(pc.not_equal(records[position], ""), pc.is_null(records["malformed_reason"]))
@@ -223,7 +223,7 @@ class _Tokenizer:
                 return self._broken(start, field_start, fields, "carriage return in an unquoted field")
 
     def _closes(self, at: int) -> bool:
-        """Return True if a quote follows the one at `at`, so that many unclosed ones don't each search to the end."""
+        """Return True if another quote follows the one at `at`. Many unclosed quotes don't each search to the end."""
         if at + 1 >= self.no_quote_from:
             return False
         if self.content.find(b'"', at + 1) < 0:
@@ -250,8 +250,8 @@ class _Lines:
     """The lines of a block, and which of them are simple: certainly one well-formed record each.
 
     A simple line has no lone CR, and its quotes, if any, are alternately the first and the last character of a field.
-    Then no quote stands for itself, none is open at the end, and every comma after an even number of quotes is between
-    two fields; of these there have to be one fewer than columns.
+    Then no quote is escaped, none is open at the end, and every comma after an even number of quotes separates two
+    fields. The number of these commas must be one less than the number of columns.
     """
 
     def __init__(self, codes: np.ndarray, width: int) -> None:
@@ -287,7 +287,7 @@ class _Lines:
         self.is_simple[line_of_return[returns != self.text_ends[line_of_return]]] = False
 
     def text_of(self, chosen: np.ndarray, *, with_line_break: bool) -> np.ndarray:
-        """Return the bytes of the chosen lines, one behind the other."""
+        """Return the bytes of the chosen lines, concatenated."""
         ends = self.ends if with_line_break else self.text_ends
         if with_line_break and chosen.all():
             return self.codes
@@ -298,7 +298,7 @@ class _Lines:
         return kept
 
     def raw_records(self, chosen: np.ndarray) -> pa.Array:
-        """Return the text of each chosen line that has quotes, NULL of the others: their fields say the same."""
+        """Return the text of each chosen line that has quotes, and NULL for the others, whose fields are the text."""
         has_quotes = self.has_quotes[chosen]
         if not has_quotes.any():
             return pa.nulls(len(has_quotes), pa.string())
@@ -315,7 +315,7 @@ class _Lines:
 
 @dataclass
 class _Rows:
-    """Records that the tokenizer has read, waiting to become a part of the table."""
+    """Records that the tokenizer has read and that are not yet in the table."""
 
     fields: list[list[str | None]]
     numbers: list[int] = field(default_factory=list)
@@ -345,7 +345,7 @@ class _Reader:
         return _Rows([[] for _ in range(self.width)])
 
     def read(self, start: int, on_read: Callable[[int, int], None]) -> Iterator[pa.RecordBatch]:
-        """Read the records from `start` on, block by block, those of a block in no particular order."""
+        """Read the records from `start`, block by block. Within a block they are in no particular order."""
         at = start
         while at < len(self.content):
             end = self._block_end(at)
@@ -360,7 +360,7 @@ class _Reader:
         return parts
 
     def _block_end(self, at: int) -> int:
-        """Return the end of the lines from `at` that fit into one block, or `at` where not even one does."""
+        """Return the end of the complete lines after `at` that fit into one block, or `at` if none fits."""
         limit = at + BLOCK_BYTES
         return len(self.content) if limit >= len(self.content) else self.content.rfind(b"\n", at, limit) + 1 or at
 
@@ -387,7 +387,7 @@ class _Reader:
         return at
 
     def _read_simple(self, lines: _Lines, is_simple: np.ndarray, numbers: np.ndarray) -> None:
-        """Read lines on which pyarrow can't disagree with the rules, all at once."""
+        """Parse the lines that pyarrow certainly reads by the same rules, all at once."""
         stretch = lines.text_of(is_simple, with_line_break=True)
         names = self.schema.names[: self.width]
         read = pyarrow.csv.read_csv(

@@ -14,7 +14,7 @@ from include.settings import load_settings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return 0, or 1 with a last line on stderr that says what is wrong; how far it is stands there before."""
+    """Return 0, or 1 with a last line on stderr that says what is wrong. Progress is shown on stderr too."""
     options = _parser().parse_args(arguments)
     now = datetime.now(UTC)
     try:
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def add_delivery_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says which delivery is meant, and what it may do."""
+    """Add the options that name the delivery and say what it may do."""
     parser.add_argument(
         "--logical-date",
         type=_aware_time,

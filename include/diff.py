@@ -1,7 +1,7 @@
-"""What differs between what was published after two deliveries: `python -m include.diff 2026-01-05 2026-01-07`.
+"""Compare what was published after two deliveries: `python -m include.diff 2026-01-05 2026-01-07`.
 
-Keys that are new, changed, closed or back, and the savings balances and their yearly interest with what moved them.
-Reads the snapshots and the dated rates, on either engine; the landing is not needed.
+Lists the keys that are new, changed, closed or back, and what moved the savings balances and their yearly interest.
+Reads the snapshots and the dated rates on either engine; it does not need the landing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CHANGES = ("new", "changed", "closed", "returned")
 
 
 class Keys(Section):
-    """What became of an entity's keys."""
+    """How an entity's keys changed."""
 
     entity: EntityName = Field(description="customer or account.")
     new: Count = Field(description="Keys that had never been there up to the first delivery.")
@@ -67,7 +67,7 @@ class MovementCause(Section):
 
 
 class Movement(Section):
-    """A total of account_summary both times; before and the causes add up to after."""
+    """A total of account_summary at both times: before + all causes = after."""
 
     before: Money = Field(description="After the first delivery.")
     after: Money = Field(description="After the second delivery.")
@@ -75,7 +75,7 @@ class Movement(Section):
 
 
 class Difference(Section):
-    """What differs between what was published after two deliveries."""
+    """The differences between what was published after two deliveries."""
 
     first: Time = Field(description="delivered_at of the first one.")
     second: Time = Field(description="delivered_at of the second one.")
@@ -106,7 +106,7 @@ def _keys(warehouse: Warehouse, entity: Entity, first: Delivery, second: Deliver
 def _changed_rows(
     warehouse: Warehouse, entity: Entity, columns: Sequence[str], first: Delivery, second: Delivery
 ) -> str:
-    """Return a query for the keys that differ: `what`, the key, and each column before and after."""
+    """Return a query for the keys that differ: how (`what`), the key, and each column before and after."""
     snapshot = warehouse.relation("snapshots", entity.snapshot)
     differs = " or ".join(f"one.{column} is distinct from two.{column}" for column in columns)
     both = ", ".join(f"one.{column} as {column}_before, two.{column} as {column}_after" for column in columns)
@@ -133,13 +133,13 @@ def _changed_rows(
 
 
 def columns_of(warehouse: Warehouse, entity: Entity) -> list[str]:
-    """Return the columns of an entity's versions that say something of it, beside its key."""
+    """Return the columns of an entity's versions that describe it, without the key."""
     names = warehouse.query(f"select * from {warehouse.relation('snapshots', entity.snapshot)} limit 0").column_names
     return [name for name in names if name not in (entity.key, "loaded_at") and not name.startswith("dbt_")]
 
 
 def _was_valid(delivery: Delivery) -> str:
-    """Return the condition that a version was the current one after a delivery."""
+    """Return the condition that a version was current after a delivery."""
     at = literal(delivery.delivered_at)
     return f"dbt_valid_from <= {at} and (dbt_valid_to is null or dbt_valid_to > {at})"
 
@@ -147,8 +147,8 @@ def _was_valid(delivery: Delivery) -> str:
 def _movements(warehouse: Warehouse, first: Delivery, second: Delivery) -> tuple[Movement, Movement]:
     """Return what moved the balances and the interest of the accounts that bear interest.
 
-    An account that bears it both times is calculated with the new balance, then with the new loan flag, then by the new
-    rates: what each step moves is that cause's.
+    An account that bears it both times is calculated with the new balance, then also with the new loan flag, then also
+    with the new rates. The change at each step is assigned to that cause.
     """
     before, after = (rates_of(warehouse, delivery.delivered_at) for delivery in (first, second))
     interest_before = interest_of("one.balance_amount", "one.has_loan_flag", before)
@@ -243,8 +243,8 @@ def write_changed_rows(
 ) -> tuple[Path, ...]:
     """Write the keys that differ, with each column before and after, as a CSV for customers and one for accounts.
 
-    Columns that are not known to be harmless are masked without `show_names`. Rows are ordered by key and stream
-    through. Raises WarehouseError, ExportError (e.g. when the disk is full) or OSError.
+    Columns that are not known to be harmless are masked unless `show_names` is set. Rows are ordered by key and
+    streamed. Raises WarehouseError, ExportError (e.g. when the disk is full) or OSError.
     """
     written = []
     for entity in ENTITIES:
@@ -268,7 +268,7 @@ def write_changed_rows(
 
 
 def text_of(found: Difference) -> str:
-    """Return a difference in a few lines for a terminal."""
+    """Return the differences as a few lines for a terminal."""
     lines = [f"from       {time_text(found.first)}", f"to         {time_text(found.second)}"]
     for keys in found.keys:
         counts = [f"{getattr(keys, change):,} {change}" for change in CHANGES if getattr(keys, change)]
@@ -286,7 +286,7 @@ def text_of(found: Difference) -> str:
 
 
 def compare(settings: Settings, at: Sequence[datetime]) -> tuple[Warehouse, Delivery, Delivery]:
-    """Return the warehouse and the deliveries that are meant by two moments, the earlier one first."""
+    """Return the warehouse and the deliveries that were current at two moments, the earlier one first."""
     ledger = Ledger.load(settings.landing_path)
     first, second = (processed_until(ledger, each)[-1] for each in sorted(at))
     if first == second:

@@ -1,6 +1,6 @@
-"""Paths in DuckDB's SQL, taken as they are, whatever characters they have.
+"""Paths in DuckDB's SQL, taken literally, whatever characters they contain.
 
-Left to themselves, DuckDB's readers take `*`, `?` and `[` for patterns and a folder `name=Bob` for a column `name`.
+By default DuckDB's readers treat `*`, `?` and `[` as patterns, and a folder `name=Bob` as a column `name`.
 dbt/macros/engine/landing.sql does the same for dbt.
 """
 
@@ -13,7 +13,7 @@ from include import quoting
 
 
 def literal(path: Path) -> str:
-    """Return a path as a literal for `copy ... to` and `attach`, which know no patterns."""
+    """Return a path as a literal for `copy ... to` and `attach`, which have no patterns."""
     return quoting.literal(str(path))
 
 

@@ -1,4 +1,4 @@
-"""Connections to DuckDB in this process: in UTC, within a limit of memory, spilling only where it is said."""
+"""DuckDB connections in this process: in UTC, with a memory limit, and with a chosen folder to spill to."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def connect(
     spill: Path | None = None,
     read_only: bool = False,
 ) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB file, or without one a database in memory.
+    """Open a DuckDB file, or a database in memory if there is none.
 
-    `memory_limit` is DUCKDB_MEMORY_LIMIT. What does not fit goes to the folder `spill`, by default that of spill_of();
-    a database in memory without a folder does not spill. Raises duckdb.Error.
+    `memory_limit` is DUCKDB_MEMORY_LIMIT. DuckDB spills to the folder `spill`, by default that of spill_of(). A
+    database in memory without a folder does not spill. Raises duckdb.Error.
     """
     folder = spill or (spill_of(database) if database else "")
     limits = {"memory_limit": memory_limit, "temp_directory": str(folder)}
@@ -30,10 +30,10 @@ def connect(
 
 
 def spill_of(database: Path) -> Path:
-    """Return the folder that DuckDB spills to by itself: dbt's connection does, too."""
+    """Return the folder that DuckDB spills to by default, as dbt's connection does."""
     return database.with_name(f"{database.name}.tmp")
 
 
 def clear_spill(database: Path) -> None:
-    """Remove what a killed process has spilled. Nobody else may be at work on the file."""
+    """Remove what a killed process has spilled. No other process may be using the file."""
     shutil.rmtree(spill_of(database), ignore_errors=True)

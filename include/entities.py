@@ -1,4 +1,4 @@
-"""The two things that the extracts describe, from which the names of files, ledger fields and tables are derived."""
+"""The two entities that the extracts describe. The names of files, ledger fields and tables are derived from them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Entity:
 
     @property
     def checked(self) -> str:
-        """The table of staging that has every record with what became of it."""
+        """The staging table that has every record and its status."""
         return f"stg_{self.name}_checked"
 
     @property
     def staged(self) -> str:
-        """The view of staging with the records that are taken."""
+        """The staging view of the valid records."""
         return f"stg_{self.name}"
 
     @property
     def snapshot(self) -> str:
-        """The table of its versions."""
+        """The snapshot, which has its versions."""
         return f"snap_{self.name}"
 
 

@@ -1,8 +1,8 @@
-"""The marts as files for others to read, all of one delivery replaced together (docs/architecture/data_flow.md).
+"""Exports the marts as files. All files of a delivery are replaced together (docs/architecture/data_flow.md).
 
 data/outputs/account_summary.csv -> .current/account_summary.csv      readers open these names
 data/outputs/.current            -> .versions/000007                  one rename replaces this link
-data/outputs/.versions/000007/                                        complete, never changed; KEEP_EXPORTS stay
+data/outputs/.versions/000007/                                        complete, never changed; KEEP_EXPORTS are kept
 data/outputs/.staging/<run>/                                          what a run has written so far
 """
 
@@ -38,16 +38,16 @@ _PARQUET = "format parquet, compression zstd"
 
 
 class ExportError(PipelineError):
-    """The exports of a run are incomplete or disagree; readers see those of before."""
+    """The exports of a run are incomplete or differ from one another. Readers still see the previous ones."""
 
 
 def write_exports(warehouse: Warehouse, output_path: Path, *, run_id: str) -> None:
     """Write both marts as Parquet and CSV, ordered by key, where readers don't see them yet.
 
     Parquet: the types of the models' contracts, times in UTC. CSV: UTF-8, header, RFC 4180, LF, times as ISO 8601 in
-    UTC, decimals with their places, true and false. It is made from the Parquet file, so that each mart is read and
-    sorted once. Rows stream through; memory doesn't grow with the table. Raises WarehouseError, ExportError (e.g. when
-    the disk is full) or OSError.
+    UTC, decimals with all places, true and false. It is written from the Parquet file, so that each mart is read and
+    sorted only once. Rows are streamed, so memory doesn't grow with the table. Raises WarehouseError, ExportError (e.g.
+    when the disk is full) or OSError.
     """
     for mart, key in MARTS.items():
         select = f"select * from {warehouse.relation('marts', mart)} order by {key}"
@@ -66,7 +66,7 @@ def write_exports(warehouse: Warehouse, output_path: Path, *, run_id: str) -> No
 
 @contextmanager
 def writer_of(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a session that writes a file. Raises ExportError, which names it, where that can't be done."""
+    """Open a session that writes a file. Raises ExportError, which names the file, if that fails."""
     try:
         with duckdb_session.connect() as writer:
             yield writer
@@ -77,8 +77,8 @@ def writer_of(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def publish_exports(output_path: Path, *, run_id: str, delivered_at: datetime, keep: int = 2) -> Path:
     """Show readers all files that the run wrote, and their manifest, at once; return the manifest's path.
 
-    The last `keep` versions stay, at least two, since a reader may have a file of the one before open. May be called
-    again after a crash at any point. Raises ExportError if a file is missing or CSV and Parquet disagree.
+    The last `keep` versions are kept, at least two, since a reader may still have a file of the previous one open. Can
+    be called again after a crash at any point. Raises ExportError if a file is missing or CSV and Parquet differ.
     """
     staging = _staging(output_path, run_id)
     versions = output_path / ".versions"
@@ -100,9 +100,9 @@ def publish_exports(output_path: Path, *, run_id: str, delivered_at: datetime, k
 
 
 def move_exports(output_path: Path, folder: Path, *, run_id: str, delivered_at: datetime) -> None:
-    """Move all files that the run wrote into a folder that is no output path, their manifest last.
+    """Move all files that the run wrote into any other folder, their manifest last.
 
-    Raises ExportError as publish_exports().
+    Raises ExportError like publish_exports().
     """
     staging = _staging(output_path, run_id)
     _write_manifest(staging, run_id, delivered_at)
@@ -144,7 +144,7 @@ def _count_rows(path: Path) -> int:
 
 
 def _versions(folder: Path) -> list[Path]:
-    """Return the versions, oldest first, without what a file system or a file manager has put beside them."""
+    """Return the versions, oldest first. Files that a file system or file manager has added are left out."""
     return sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
 
 
@@ -160,7 +160,7 @@ def _staging(output_path: Path, run_id: str) -> Path:
 
 
 def _link(name: Path, target: Path) -> None:
-    """Make `name` a symbolic link to `target`, replacing what was there in one rename."""
+    """Make `name` a symbolic link to `target`, replacing an earlier one in a single rename."""
     if name.is_symlink() and name.readlink() == target:
         return
     temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")

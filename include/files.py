@@ -1,4 +1,4 @@
-"""Writing files so that neither a reader nor a crash ever sees half of one."""
+"""Writes files atomically: a reader never sees half a file, and a crash never leaves one."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from pathlib import Path
 from include.errors import PipelineError
 
 _SAFE_RUN_ID = re.compile(r"(?!.*-[0-9a-f]{16}$)[a-z0-9_]([a-z0-9._-]{0,78}[a-z0-9_])?")
-"""What stays as it is: nothing that differs from another id in case alone, or looks like what run_key() makes."""
+"""Run ids that are file names as they are: none differs from another in case only, or looks like run_key()'s output."""
 
 
 class Locked(PipelineError):
-    """Another process holds the lock; the message names the lock's file and the process."""
+    """Another process holds the lock. The message names the lock file and the process."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to, then make it durable and rename it to `path`.
 
-    When the body raises, `path` stays as it was. The folder is created if it is missing, and what a killed process left
-    there of an earlier try is removed. An OSError names `path` where it names no file by itself, as that of a full
-    disk does.
+    If the body raises, `path` stays as it was. The folder is created if it is missing, and files that a killed process
+    left there are removed. An OSError that names no file, such as that of a full disk, is made to name `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -51,7 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def sync(path: Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on disk.
 
-    File systems that can't sync a folder (CIFS, some FUSE) answer EINVAL or ENOTSUP, which is ignored.
+    File systems that can't sync a folder (CIFS, some FUSE) return EINVAL or ENOTSUP, which is ignored.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -71,10 +70,10 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def lock(path: Path, doing: str) -> Iterator[None]:
-    """Hold an exclusive lock on a file for the length of the body; the kernel releases it if the process dies.
+    """Hold an exclusive lock on a file while the body runs. The kernel releases it if the process dies.
 
-    Raises Locked at once, saying who is `doing` what, if another process holds it, and PipelineError where the file
-    system has no locks.
+    Raises Locked at once if another process holds it, naming the process and what it is `doing`, and PipelineError if
+    the file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -95,9 +94,9 @@ def lock(path: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder, emptied of what a killed process has left in it, and remove it afterwards.
+    """Yield an empty folder, and remove it afterwards. Files that a killed process left in it are removed first.
 
-    What can't be removed, such as the `.nfs...` of a file that is still open on NFS, stays.
+    Files that can't be removed, such as the `.nfs...` of a file that is still open on NFS, are left behind.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +107,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 
 def show(path: Path, name: Path) -> None:
-    """Make `name` a link to a file or folder, or a copy where the file system has no symbolic links."""
+    """Make `name` a link to a file or folder, or a copy if the file system has no symbolic links."""
     name.parent.mkdir(parents=True, exist_ok=True)
     try:
         name.symlink_to(path)
@@ -120,10 +119,10 @@ def show(path: Path, name: Path) -> None:
 
 
 def run_key(run_id: str) -> str:
-    """Return a run id as a name for files, at most 80 characters long and another one for each run id.
+    """Return a run id as a file name of at most 80 characters, unique per run id.
 
-    Airflow's run ids have up to 250 characters, colons and plus signs among them. One that is no safe name, on a file
-    system that ignores case either, is shortened to what can be read of it, and a hash makes it unique.
+    Airflow's run ids have up to 250 characters, including colons and plus signs. An id that is not a safe file name
+    (also on a file system that ignores case) is reduced to its safe characters, and a hash makes it unique.
     """
     if _SAFE_RUN_ID.fullmatch(run_id):
         return run_id

@@ -1,4 +1,4 @@
-"""Two CSV extracts become a landed delivery: checked as wholes, kept as received, entered in the ledger last."""
+"""Lands a delivery: checks both extracts as a whole, stores them as received, and enters them in the ledger last."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ log = logging.getLogger(__name__)
 Outcome = Literal["landed", "resumed", "unchanged"]
 
 MAX_AHEAD = timedelta(days=1)
-"""How far a logical date may lie ahead of the clock: beyond it is a typing error, which would bar every later day."""
+"""How far a logical date may be ahead of the clock. A later one is a typing error, and would block all earlier days."""
 
 
 class IngestionError(PipelineError):
-    """The delivery is refused and nothing has changed; the message names the file or the times, and what to do."""
+    """The delivery is refused and nothing has changed. The message names the file or the times, and what to do."""
 
 
 @dataclass(frozen=True)
 class Ingestion:
-    """What became of a delivery: `landed` now, `resumed` (landed by an earlier run) or `unchanged` (processed)."""
+    """The outcome: `landed` now, `resumed` (landed by an earlier run) or `unchanged` (already processed)."""
 
     outcome: Outcome
     delivery: Delivery
     warnings: tuple[str, ...] = ()
-    """What a person should know of the files; they were taken nevertheless."""
+    """Warnings about the files, which were accepted nevertheless."""
 
 
 def unfinished_before(
     settings: Settings, *, logical_date: datetime, discard_unfinished: bool = False
 ) -> Delivery | None:
-    """Return the delivery that was landed and not processed, if it has to be finished before that of `logical_date`.
+    """Return the unfinished delivery that must be finished before that of `logical_date`, or None.
 
-    Not if it is the delivery of that date itself, nor with `discard_unfinished`. Raises IngestionError where the
-    delivery of `logical_date` would be refused for its time.
+    It is None if the unfinished delivery is that of `logical_date` itself, and with `discard_unfinished`. Raises
+    IngestionError if the delivery of `logical_date` would be refused because of its time.
     """
     ledger = Ledger.load(settings.landing_path)
     _check_date(ledger, logical_date)
@@ -73,9 +73,9 @@ def ingest(
 ) -> Ingestion:
     """Land the delivery of `logical_date` (aware), by the rules of docs/architecture/data_flow.md.
 
-    `discard_unfinished` lets it replace the unfinished delivery of another run, whatever that one's date is.
-    `warehouse` keeps the state of its tables, or returns to that before the delivery which this one replaces, when the
-    files are landed and the ledger is about to be written. Raises IngestionError.
+    `discard_unfinished` lets it replace the unfinished delivery of another run, whatever its date. Once the files are
+    landed and before the ledger is written, `warehouse` keeps a checkpoint of its tables or, if this delivery replaces
+    an unfinished one, returns to the checkpoint from before that. Raises IngestionError.
     """
     try:
         with (
@@ -86,7 +86,7 @@ def ingest(
             ledger = Ledger.load(settings.landing_path)
             logical_date = logical_date.astimezone(UTC)
             _check_date(ledger, logical_date)
-            # A run that is tried again finds its own delivery, which it has to go on with.
+            # A retried run finds its own delivery, and continues with it.
             unfinished = ledger.unfinished
             discards = discard_unfinished and unfinished is not None and unfinished.run_id != run_id
             if unfinished and unfinished.logical_date != logical_date and not discards:
@@ -125,7 +125,7 @@ def ingest(
 
 
 def _prepare(warehouse: Warehouse, replaced: Delivery | None) -> None:
-    """Keep the state of the tables, or return to the one that was kept before the delivery that is replaced."""
+    """Keep a checkpoint of the tables, or return to the one from before the delivery that is replaced."""
     if replaced is None:
         warehouse.checkpoint()
         return
@@ -153,16 +153,16 @@ def _check_date(ledger: Ledger, logical_date: datetime) -> None:
 
 
 def _is_same(delivery: Delivery, logical_date: datetime, digests: Mapping[str, str]) -> bool:
-    """Return True if a delivery has this logical date and these files."""
+    """Return True if the delivery has this logical date and these files."""
     return delivery.logical_date == logical_date and all(
         delivery.file(name).sha256 == digest for name, digest in digests.items()
     )
 
 
 def _delivered_at(ledger: Ledger, logical_date: datetime) -> datetime:
-    """Return the logical date, or the first microsecond after it that is later than all history and still free.
+    """Return the logical date, or the first microsecond after it that is later than all history and still unused.
 
-    A time that a discarded delivery had is not free: it names the files of its landing.
+    The time of a discarded delivery is used: its landed files are named after it.
     """
     delivered_at = logical_date
     if ledger.last_processed:
@@ -174,9 +174,9 @@ def _delivered_at(ledger: Ledger, logical_date: datetime) -> datetime:
 
 
 def find_extracts(input_path: Path, logical_date: datetime, *, dated_folder_only: bool = False) -> dict[str, Path]:
-    """Return the path of each file of the delivery of `logical_date`: the day's folder goes before the loose files.
+    """Return the path of each file of the delivery of `logical_date`, from the day's folder or else the loose files.
 
-    Raises IngestionError where the day's folder holds one file of the two, or has to be there and is not.
+    Raises IngestionError if the day's folder has only one of the two files, or is required and missing.
     """
     dated = input_path / f"{logical_date.astimezone(UTC):%Y-%m-%d}"
     names = [f"{entity.file}.csv" for entity in ENTITIES]
@@ -192,7 +192,7 @@ def find_extracts(input_path: Path, logical_date: datetime, *, dated_folder_only
 
 
 def _is_there(path: Path) -> bool:
-    """Return whether a path leads anywhere; one that is too long, or in a closed folder, does not."""
+    """Return True if the path exists. A path that is too long, or in a folder that can't be read, does not."""
     try:
         path.stat()
     except OSError:
@@ -211,7 +211,7 @@ def _fingerprint(path: Path) -> tuple[int, int, int]:
 
 
 def _old_files(paths: Mapping[str, Path], logical_date: datetime, max_age_hours: float | None) -> tuple[str, ...]:
-    """Return, and log, a warning for each file that was last changed more than so many hours before the run's time."""
+    """Log and return a warning for each file that was last changed more than `hours` before the run's time."""
     if max_age_hours is None:
         return ()
     warnings = []
@@ -236,7 +236,7 @@ def _check_unchanged(paths: Mapping[str, Path], seen: Mapping[str, tuple[int, in
 
 
 def _receive(path: Path, copy: Path) -> str:
-    """Copy an extract, which its sender could still cut off while it is read, and return the copy's SHA-256."""
+    """Copy an extract, since its sender could still truncate it while it is read; return the copy's SHA-256."""
     digest = hashlib.sha256()
     with _writing(copy), copy.open("wb") as target:
         for block in _blocks(path):
@@ -256,7 +256,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Raise IngestionError where the body can't write the file, e.g. on a full disk."""
+    """Raise IngestionError if the body can't write the file, e.g. because the disk is full."""
     try:
         yield
     except (duckdb.Error, OSError) as error:
@@ -264,7 +264,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 class _Extract:
-    """One extract, read and found to be one, not yet in the landing."""
+    """An extract that was read and accepted, and is not in the landing yet."""
 
     def __init__(
         self,
@@ -302,7 +302,7 @@ class _Extract:
 
     @contextmanager
     def _session(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open a session with the relations `extract` and, of the last processed delivery's landing, `before`."""
+        """Open a session with the relations `extract` and `before` (the landed file of the last processed delivery)."""
         with duckdb_session.connect(memory_limit=self._memory_limit, spill=self._spill) as connection:
             connection.register("extract", self.records)
             connection.execute(
@@ -325,9 +325,9 @@ class _Extract:
             )
 
     def land(self, landing_path: Path, delivered_at: datetime) -> FileRecord:
-        """Write the records into the landing, not yet entered in the ledger.
+        """Write the records into the landing, without an entry in the ledger yet.
 
-        Raises IngestionError where that can't be done, e.g. on a full disk.
+        Raises IngestionError if that fails, e.g. because the disk is full.
         """
         landed = f"{self.entity.file}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
         target = landing_path / landed
@@ -339,18 +339,19 @@ class _Extract:
 
 
 def _shown(key: int | str) -> str:
-    """A key for a message: text in quotes, control characters escaped, cut to a length that can be read."""
+    """Format a key for a message: text is quoted, control characters are escaped, long keys are shortened."""
     return str(key) if isinstance(key, int) else repr(key if len(key) <= 40 else f"{key[:37]}...")
 
 
 def _write_landing(
     connection: duckdb.DuckDBPyConnection, columns: Sequence[Column], key: str, target: Path, delivered_at: datetime
 ) -> None:
-    """Write `extract` with `delivered_at`, and with `loaded_at`: since when this exact record has been arriving.
+    """Write `extract` with `delivered_at` and `loaded_at`, the time since which this exact record has arrived.
 
-    That is the record's loaded_at in the landing `before`, where its declared fields were the same there, else
-    delivered_at. Quotes and the order of columns are not the record's; of a malformed one all its
-    text is. Records are ordered by their key as received, so that a search for one key reads a small part of the file.
+    That is the record's loaded_at in the landed file `before` if its declared fields are the same there, otherwise
+    delivered_at. Quotes and the order of columns don't matter, except in a malformed record, where the whole text
+    counts. Records are ordered by their key as received, so that a search for one key reads only a small part of the
+    file.
     """
     names = [*(f"same_{column.name}" for column in columns), "same_text"]
     same = " and ".join(f"received.{name} is not distinct from known.{name}" for name in names)
@@ -373,7 +374,7 @@ def _write_landing(
 
 
 def _identity(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[Column]) -> str:
-    """Return the select list of what makes two records the same."""
+    """Return the select list of the values by which two records are compared."""
     found = [name for name, *_ in connection.execute(f"describe {relation}").fetchall()]
     values = [f"{value} as same_{name}" for name, value in declared_values(columns, found).items()]
     text_of_malformed = "case when malformed_reason is not null then coalesce(raw_record, '') end"

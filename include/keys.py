@@ -1,4 +1,4 @@
-"""Which keys of an extract can be read, by the rules that staging has for a key (docs/architecture/data_flow.md)."""
+"""Finds the readable keys of an extract, by staging's rules for keys (docs/architecture/data_flow.md)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ WHITE_SPACE = (
 _ANY_WHITE_SPACE = "[" + "".join(f"\\x{{{point:x}}}" for point in WHITE_SPACE) + "]"
 
 _LAST = "\U0010ffff"
-"""The last character there is: no text that begins like another one comes after that with this behind it."""
+"""The last character in sort order: a text followed by it sorts after every text that begins with the same text."""
 
 
 def _received(column: str) -> str:
-    """Return the key of a record: a stray quote of a malformed one is not part of it."""
+    """Return the expression for the key of a record. A stray quote in a malformed record is not part of it."""
     return f"if(malformed_reason is null, {column}, replace({column}, '\"', ''))"
 
 
@@ -35,7 +35,7 @@ def _trimmed(key: str) -> str:
 
 
 def _readable(key: str, key_type: KeyType) -> str:
-    """Return a trimmed key as it is compared, NULL where it can't be read."""
+    """Return the expression by which a trimmed key is compared; NULL if it can't be read."""
     if key_type == "number":
         return f"nullif(try_cast(case when regexp_full_match({key}, '[0-9]+') then {key} end as bigint), 0)"
     return f"case when lower({key}) not in ('', 'null', 'n/a', 'none') then {key} end"
@@ -43,7 +43,7 @@ def _readable(key: str, key_type: KeyType) -> str:
 
 @dataclass(frozen=True)
 class KeyComparison:
-    """How many distinct readable keys an extract and the one before have, and how many of those are missing.
+    """How many distinct readable keys an extract and the previous one have, and how many of the latter are missing.
 
     `examples` are the first three of the missing keys: whole numbers or text.
     """
@@ -57,8 +57,8 @@ class KeyComparison:
 def compare_keys(connection: duckdb.DuckDBPyConnection, column: str, key_type: KeyType) -> KeyComparison:
     """Compare the readable keys of the records in `extract` with those in `before`: two relations of the connection.
 
-    A `number` has the digits 0-9 and lies between 1 and 9223372036854775807, and is compared as a number; `text` is
-    anything that does not count as missing. Malformed records have keys, too; a stray quote is not part of them.
+    A `number` consists of the digits 0-9, is between 1 and 9223372036854775807, and is compared as a number; `text` is
+    anything that does not count as missing. Malformed records have keys, too, without any stray quote.
     """
     [(distinct, distinct_before, missing, examples)] = connection.execute(f"""
         with found as materialized ({_distinct_keys("extract", column, key_type)}),
@@ -76,8 +76,8 @@ def compare_keys(connection: duckdb.DuckDBPyConnection, column: str, key_type: K
 def has_key(column: str, key: int | str) -> str:
     """Return the condition, over a landed file, that a record has this readable key: a number, or text.
 
-    The ranges come first: they hold whatever may be read as the key, and by them DuckDB skips the row groups of a file
-    that cannot have it. Of a file in the order of its keys it reads next to nothing.
+    The ranges come first. They contain everything that may be read as the key, and let DuckDB skip the row groups that
+    can't have it. Of a file that is ordered by key, it reads very little.
     """
     key_type: KeyType = "number" if isinstance(key, int) else "text"
     text = str(key)
@@ -96,9 +96,9 @@ def has_key(column: str, key: int | str) -> str:
 
 
 def _distinct_keys(records: str, column: str, key_type: KeyType) -> str:
-    """Return a query for the distinct keys; NULL, among them, stands for all that can't be read.
+    """Return a query for the distinct keys. A NULL among them stands for all keys that can't be read.
 
-    A filter by NULL here would be pushed down below the trimming and repeat it.
+    A filter on NULL here would be pushed down below the trimming, which would then run twice.
     """
     return f"""
         select distinct {_readable("key", key_type)} as key

@@ -1,7 +1,7 @@
 """The columns of the landed files: those that the pipeline declares, and those that it does not know (yet).
 
-A declared column has the name of its column in src_*. One that is not declared is landed as `received__<header>`, so
-that its values are there when it is declared later. dbt/macros/landing/landed.sql reads the landing by the same rules.
+A declared column has the same name as in src_*. An undeclared one is landed as `received__<header>`, so that its values
+are available if it is declared later. dbt/macros/landing/landed.sql reads the landing by the same rules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNDECLARED = "received__"
 
 @dataclass(frozen=True)
 class Column:
-    """A column that the pipeline reads: its name in the landing, and in the header of the file."""
+    """A declared column: its name in the landing, and in the header of the file."""
 
     name: str
     header: str
@@ -31,7 +31,7 @@ class Column:
 
 
 def declared_columns(entity: Entity) -> tuple[Column, ...]:
-    """Return the columns of an extract, in the order of src_*: those that name a header in dbt's _source.yml."""
+    """Return the declared columns of an extract, in the order of src_*: those with a `header` in dbt's _source.yml."""
     return tuple(
         Column(name, meta["header"], is_required=not meta.get("optional", False))
         for name, meta in _declarations(entity, runner.DBT_DIR)
@@ -39,7 +39,7 @@ def declared_columns(entity: Entity) -> tuple[Column, ...]:
 
 
 def harmless_columns() -> frozenset[str]:
-    """Return the declared columns that _source.yml calls harmless: whatever table has them, a report may show them."""
+    """Return the declared columns that _source.yml marks as harmless. A report may show them in every table."""
     return _harmless_columns(runner.DBT_DIR)
 
 
@@ -61,14 +61,14 @@ def _declarations(entity: Entity, dbt_dir: Path) -> Iterator[tuple[str, Mapping[
 
 
 def undeclared_headers(landed: Iterable[str]) -> tuple[str, ...]:
-    """Return the headers of the columns of a landed file that were not declared when it was landed."""
+    """Return the headers of a landed file's columns that were undeclared when it was landed."""
     return tuple(name.removeprefix(UNDECLARED) for name in landed if name.startswith(UNDECLARED))
 
 
 def declared_values(columns: Sequence[Column], landed: Iterable[str]) -> Mapping[str, str]:
     """Map each declared column to the expression that reads it from a landed file with the columns `landed`.
 
-    A file from before the declaration has it as an undeclared one, or not at all: then it is NULL.
+    A file from before the declaration has the column as an undeclared one, or not at all (then it is NULL).
     """
     found = {name.lower(): quoted(name) for name in landed}
     values = {}

@@ -1,4 +1,4 @@
-"""The ledger beside the landing: one line for each delivery, the last one written last."""
+"""The ledger of the landing: one line per delivery, the latest last."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from include.files import replacing
 State = Literal["landed", "processed", "discarded"]
 FILE_NAMES = tuple(entity.file for entity in ENTITIES)
 FINISHED = "__finished"
-"""What is added to the id of the run that landed a delivery, where a later run finishes it first."""
+"""The suffix of the run id under which a later run finishes a delivery that another run has landed."""
 
 
 class LedgerError(PipelineError):
-    """The ledger can't be read; the message names the file and the line."""
+    """The ledger can't be read. The message names the file and the line."""
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One landed file: its path in the landing, and what was received. `undeclared` are headers nobody had declared."""
+    """One landed file: its path in the landing, and what was received. `undeclared` are the undeclared headers."""
 
     path: str
     sha256: str
@@ -52,11 +52,11 @@ class Delivery:
         return record
 
     def has_undeclared(self, file: str, header: str) -> bool:
-        """Return True if a file had a column that nobody had declared, in any spelling of its case."""
+        """Return True if a file had this undeclared column, ignoring case."""
         return header.lower() in (name.lower() for name in self.file(file).undeclared)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the ledger's line for it: flat, times as text, so that SQL reads it without unnesting."""
+        """Return its line in the ledger: flat, with times as text, so that SQL can read it without unnesting."""
         line: dict[str, Any] = {
             "logical_date": time_text(self.logical_date),
             "delivered_at": time_text(self.delivered_at),
@@ -69,7 +69,7 @@ class Delivery:
 
     @staticmethod
     def from_json(line: dict[str, Any]) -> Delivery:
-        """Read what to_json() made. Raises KeyError, TypeError or ValueError on anything else."""
+        """Read the output of to_json(). Raises KeyError, TypeError or ValueError on anything else."""
         files = {
             name: FileRecord(
                 path=line[f"{name}_path"],
@@ -94,20 +94,20 @@ class Delivery:
 
 
 def time_text(time: datetime) -> str:
-    """Write an aware time in UTC with microseconds, so that texts sort as times do: 2026-01-05T02:00:00.000000Z."""
+    """Format an aware time in UTC with microseconds, so that text sorts like time: 2026-01-05T02:00:00.000000Z."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The deliveries of a landing, oldest first. Changing it writes the whole file and renames it."""
+    """The deliveries of a landing, oldest first. A change writes the whole file and renames it."""
 
     path: Path
     entries: tuple[Delivery, ...]
 
     @staticmethod
     def load(landing: Path) -> Ledger:
-        """Read the ledger of a landing, empty where there is none yet. Raises LedgerError."""
+        """Read the ledger of a landing; empty if there is none yet. Raises LedgerError."""
         path = landing / "ledger.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         entries = []
@@ -120,47 +120,47 @@ class Ledger:
 
     @property
     def last(self) -> Delivery | None:
-        """The delivery that is in progress, or the last one processed."""
+        """The delivery in progress, or the last one processed."""
         return self.entries[-1] if self.entries else None
 
     @property
     def last_processed(self) -> Delivery | None:
-        """The delivery that tables and exports show when nothing is in progress."""
+        """The last processed delivery, which tables and exports show when none is in progress."""
         return next((entry for entry in reversed(self.entries) if entry.state == "processed"), None)
 
     @property
     def processed(self) -> tuple[Delivery, ...]:
-        """All deliveries that made history: without those that were replaced before they were processed."""
+        """All deliveries that are part of the history, without those that were replaced before they were processed."""
         return tuple(entry for entry in self.entries if entry.state == "processed")
 
     def processed_before(self, delivery: Delivery) -> Delivery | None:
-        """Return the delivery whose tables the given one was made upon."""
+        """Return the delivery whose tables the given one started from."""
         return next((entry for entry in reversed(self.processed) if entry.delivered_at < delivery.delivered_at), None)
 
     @property
     def discarded_by_last(self) -> Delivery | None:
-        """The unfinished delivery that the last one has replaced."""
+        """The unfinished delivery that the last one replaced."""
         before = self.entries[-2] if len(self.entries) > 1 else None
         return before if before and before.state == "discarded" else None
 
     @property
     def unfinished(self) -> Delivery | None:
-        """The delivery that was landed and is still to be processed."""
+        """The delivery that was landed but not processed yet."""
         return self.last if self.last and self.last.state == "landed" else None
 
     def undeclared_since(self, file: str, header: str) -> Delivery | None:
-        """Return the delivery since which a file has been having a column that nobody had declared, without a break."""
+        """Return the delivery since which a file has had this undeclared column without interruption."""
         history = (entry for entry in reversed(self.entries) if entry.state != "discarded")
         having = list(takewhile(lambda entry: entry.has_undeclared(file, header), history))
         return having[-1] if having else None
 
     def append(self, delivery: Delivery) -> Ledger:
-        """Add a delivery: the commit point of its ingestion. What was landed and not processed is discarded by it."""
+        """Add a delivery, which is the commit point of its ingestion. An unfinished delivery is discarded by it."""
         given_up = (replace(entry, state="discarded") if entry.state == "landed" else entry for entry in self.entries)
         return self._write((*given_up, delivery))
 
     def mark_processed(self) -> Ledger:
-        """Close the last delivery: tables and exports show it."""
+        """Mark the last delivery as processed: tables and exports show it."""
         if self.last is None:
             raise LedgerError(f"{self.path} has no delivery that could be closed")
         return self._write((*self.entries[:-1], replace(self.last, state="processed")))

@@ -1,4 +1,4 @@
-"""What the commands that ask the past share: which delivery is meant, and the history played again elsewhere."""
+"""Shared by the commands that ask about the past: finding the delivery that is meant, and replaying the history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def moment(text: str) -> datetime:
-    """Read a day (UTC; its last microsecond is meant) or an ISO 8601 time with its offset from UTC, for argparse."""
+    """Parse a day (UTC; it means its last microsecond) or an ISO 8601 time with its UTC offset, for argparse."""
     try:
         if len(text) == len("2026-01-06"):
             return datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(), UTC) - timedelta.resolution
@@ -37,9 +37,9 @@ def moment(text: str) -> datetime:
 
 
 def processed_until(ledger: Ledger, at: datetime | None = None) -> tuple[Delivery, ...]:
-    """Return the processed deliveries up to a moment, by default all; the last one is what was published then.
+    """Return the processed deliveries up to a moment, by default all. The last one is what was published then.
 
-    Raises PipelineError where there is none.
+    Raises PipelineError if there is none.
     """
     if not ledger.processed:
         raise PipelineError(f"{ledger.path} has no processed delivery yet: `make run` makes one")
@@ -54,7 +54,7 @@ def processed_until(ledger: Ledger, at: datetime | None = None) -> tuple[Deliver
 
 
 def check_landed(landing: Path, deliveries: Sequence[Delivery]) -> None:
-    """Raise PipelineError, naming the file, where the landing lacks a file of one of these deliveries."""
+    """Raise PipelineError if the landing lacks a file of one of these deliveries; the message names it."""
     for delivery in deliveries:
         for name in FILE_NAMES:
             path = landing / delivery.file(name).path
@@ -66,9 +66,9 @@ def check_landed(landing: Path, deliveries: Sequence[Delivery]) -> None:
 
 
 def embedded(settings: Settings, folder: Path) -> Settings:
-    """Return settings whose every path but that of the input is below `folder`, on the embedded engine.
+    """Return settings for DuckDB whose paths are all below `folder`, except the input.
 
-    The rows are the same on both engines, so that a question about Databricks' past needs no statement there.
+    The rows are the same on both engines, so a question about Databricks' past needs no statement there.
     """
     return replace(
         settings,
@@ -84,7 +84,7 @@ def embedded(settings: Settings, folder: Path) -> Settings:
 
 
 def show_landed(landing: Path, scratch: Path) -> None:
-    """Show the files of a landing in another one, whose ledger is its own."""
+    """Link the files of a landing into another one, which has its own ledger."""
     for name in FILE_NAMES:
         show(landing / name, scratch / name)
 
@@ -92,12 +92,12 @@ def show_landed(landing: Path, scratch: Path) -> None:
 def play(
     settings: Settings, deliveries: Sequence[Delivery], *, run_id: str, with_tests: bool = True
 ) -> Iterator[Delivery]:
-    """Process deliveries again, oldest first, in the empty warehouse and landing of `settings`.
+    """Replay deliveries, oldest first, in the empty warehouse and landing of `settings`.
 
     The landing has their files (see show_landed); its ledger is written here. Each delivery is yielded before it is
-    processed, and is calculated with the rates of its own time. Raises PipelineError.
+    processed, and uses the rates of its own time. Raises PipelineError.
     """
-    # What was processed was within the limit of its day.
+    # Each processed delivery was within the limit of its own day.
     settings = replace(settings, max_quarantine_pct=100.0)
     warehouse = open_warehouse(settings, run_id=run_id)
     played = Ledger.load(settings.landing_path)
@@ -110,7 +110,7 @@ def play(
 
 
 def patiently(query: Callable[[], T]) -> T:
-    """Return what a query of the warehouse gives, however long another process holds it; a warning says which one."""
+    """Return the result of a query, waiting as long as another process holds the warehouse; a warning names it."""
     while True:
         with suppress(WarehouseBusy):
             return query()

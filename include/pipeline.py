@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from dbt.contracts.results import RunResult
 
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
-"""dbt's command for a delivery; unit tests test the code and not the day's data, and run in `make test`."""
+"""dbt's command for a delivery. Unit tests check the code and not the day's data; `make test` runs them."""
 
 
 class DeliveryFailed(PipelineError):
-    """The delivery was landed but can't be finished; the next run takes it up again. The message names what failed."""
+    """The delivery was landed but can't be finished. The next run continues it. The message names what failed."""
 
 
 def deliver(
@@ -49,11 +49,11 @@ def deliver(
     dated_folder_only: bool = False,
     is_preview: bool = False,
 ) -> Path:
-    """Run one delivery end to end in this process; return the path of its quality report, written whatever happens.
+    """Run one delivery end to end in this process; return the path of its quality report, which is always written.
 
-    `logical_date` is aware. A dbt project that can't be parsed is found before any file is taken. Raises
-    IngestionError, DeliveryFailed, WarehouseError, ExportError, DbtFailed, UnusablePath, OSError, or what turns.alone()
-    raises where another run is at work.
+    `logical_date` is aware. A dbt project that can't be parsed fails before any file is read. Raises IngestionError,
+    DeliveryFailed, WarehouseError, ExportError, DbtFailed, UnusablePath, OSError, or the errors of turns.alone() if
+    another run is working.
     """
     check_paths(settings, "DATA_QUALITY_REPORT_PATH", "LANDING_PATH")
     with step("parse dbt project"):
@@ -90,13 +90,13 @@ def ingest_delivery(
     dated_folder_only: bool = False,
     full_refresh: bool = False,
 ) -> Ingestion:
-    """Land the delivery, and note for the report what became of it.
+    """Land the delivery, and record the outcome for the report.
 
-    An unfinished one of before is finished first or, with `discard_unfinished`, given up once the new files are
-    accepted: the tables return to what they were before it.
+    An earlier unfinished delivery is finished first. With `discard_unfinished` it is given up once the new files are
+    accepted, and the tables return to their state before it.
 
-    Raises what ingest() raises; where the tables and the landing don't belong together, IngestionError; where a path
-    can't be written to, UnusablePath.
+    Raises the errors of ingest(), IngestionError if the tables and the landing don't belong together, and UnusablePath
+    if a path can't be written to.
     """
     check_paths(settings, "DATA_QUALITY_REPORT_PATH")  # without it nothing could be noted
     outcome: Outcome = "refused"
@@ -140,7 +140,7 @@ def build(
     select: Sequence[str] = (),
     with_tests: bool = True,
 ) -> None:
-    """Run dbt over the current delivery, or over what `select` names. Raises DeliveryFailed naming what failed."""
+    """Run dbt for the current delivery, by default all nodes. Raises DeliveryFailed, which names those that failed."""
     args = [
         *BUILD,
         *([] if with_tests else ["--exclude-resource-type", "test"]),
@@ -158,7 +158,7 @@ def build(
 
 
 def export(settings: Settings, *, run_id: str) -> None:
-    """Write both marts as Parquet and CSV, not yet visible to readers."""
+    """Write both marts as Parquet and CSV, where readers don't see them yet."""
     with step("export"), timed_step(settings, run_id, "export"):
         write_exports(open_warehouse(settings, run_id=run_id), settings.output_path, run_id=run_id)
 
@@ -170,9 +170,9 @@ def publish_tables(settings: Settings, *, run_id: str) -> None:
 
 
 def publish(settings: Settings, *, run_id: str) -> None:
-    """Show readers the run's exports, all at once, and close the delivery: it is processed.
+    """Publish the run's exports, all at once, and mark the delivery as processed.
 
-    Raises DeliveryFailed where another run has landed a later delivery since.
+    Raises DeliveryFailed if another run has landed a later delivery since.
     """
     ledger = Ledger.load(settings.landing_path)
     delivered_at = _delivered_at_of(settings, run_id)
@@ -191,7 +191,7 @@ def publish(settings: Settings, *, run_id: str) -> None:
 def write_report(settings: Settings, *, run_id: str, failure: str | None = None, is_preview: bool = False) -> Path:
     """Write the run's quality report, whatever happened; return its path. `failure` says why the run failed, if it did.
 
-    Raises UnusablePath where DATA_QUALITY_REPORT_PATH can't be written to.
+    Raises UnusablePath if DATA_QUALITY_REPORT_PATH can't be written to.
     """
     check_paths(settings, "DATA_QUALITY_REPORT_PATH")
     with step("quality report"):
@@ -212,7 +212,7 @@ def _process(settings: Settings, *, run_id: str, full_refresh: bool = False) -> 
 
 
 def _finish(settings: Settings) -> None:
-    """Process the delivery that an earlier run landed, as a run of its own, with its own report."""
+    """Process the delivery that an earlier run landed, as a separate run with its own report."""
     unfinished = Ledger.load(settings.landing_path).unfinished
     if unfinished is None:
         return
@@ -236,7 +236,7 @@ def _finish(settings: Settings) -> None:
 
 
 def _check_history(settings: Settings, warehouse: Warehouse) -> None:
-    """Refuse to begin a new history beside a landing that has one, or the other way round."""
+    """Refuse empty tables beside a landing with deliveries, and tables with a history beside an empty landing."""
     has_history = warehouse.has_history()
     ledger = Ledger.load(settings.landing_path)
     if ledger.last_processed and not has_history:

@@ -1,4 +1,4 @@
-"""Finds out, before anything changes, whether a run can write where it will have to."""
+"""Checks, before anything changes, that a run can write to all its paths."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from include.exports import CURRENT, FILES, MANIFEST
 from include.settings import Settings
 
 LONGEST_PATH = ("x" * 90, "x" * 140)
-"""As long as what is written below a folder of the settings: a run's folder in it (files.run_key), a temporary name."""
+"""A name as long as those that a run creates below a folder of the settings (files.run_key, a temporary name)."""
 
 
 class UnusablePath(PipelineError):
-    """A path of the settings can't be written; the message names its variable, the path and the reason."""
+    """A path of the settings can't be written to. The message names the variable, the path and the reason."""
 
 
 def check_paths(settings: Settings, *variables: str) -> None:
-    """Raise UnusablePath unless `variables`, by default all that a run writes to, can be used; make the folders.
+    """Create the folders of `variables`, by default all that a run writes to; raise UnusablePath if one can't be used.
 
-    Works in each folder as the run will: makes a file and, for the exports, a symbolic link. Nothing of that stays.
+    The check does what the run will do: it creates a file in each folder and, for the exports, a symbolic link. It
+    removes them again.
     """
     checks: dict[str, Callable[[], None]] = {
         "DATA_QUALITY_REPORT_PATH": lambda: _check_folder(settings.data_quality_report_path),

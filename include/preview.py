@@ -1,4 +1,4 @@
-"""What would these files do? `python -m include.preview` plays a delivery on a copy, of which nothing is kept.
+"""Show what files would do: `python -m include.preview` plays a delivery on a copy, and keeps nothing of it.
 
 Prints the summary of its report: what would be quarantined, closed and changed, and the money that would move. The
 exit status is 1 if the delivery would be refused or fail.
@@ -35,11 +35,11 @@ Failure = PipelineError | OSError
 
 @contextmanager
 def preview(settings: Settings, *, run_id: str, **options: Any) -> Iterator[tuple[Path, Failure | None]]:
-    """Play a delivery on a copy; yield its report and, where it would be refused or fail, the error.
+    """Play a delivery on a copy; yield its report and, if it would be refused or fail, the error.
 
-    `options` are those of pipeline.deliver(). The copy is a DuckDB database on either engine, below LANDING_PATH, and
-    is gone after the body. An unfinished delivery is finished on it first. Raises files.Locked while another preview
-    is at work, WarehouseError, or OSError where there is no room for the copy.
+    `options` are those of pipeline.deliver(). On both engines the copy is a DuckDB database below LANDING_PATH. It is
+    removed after the body. An unfinished delivery is finished on it first. Raises files.Locked while another preview is
+    running, WarehouseError, or OSError if there is no room for the copy.
     """
     doing = f"previewing a delivery (run {run_id})"
     with (
@@ -70,10 +70,10 @@ def keep_report(report: Path, folder: Path) -> Path:
 
 
 def _copy(settings: Settings, warehouse: Warehouse, copy: Settings) -> None:
-    """Copy the tables, and show the landed files and reports that a delivery looks at.
+    """Copy the tables, and link the landed files and reports that a delivery reads.
 
-    A run may be at work meanwhile. The ledger is read before and after, so that it belongs to the tables; what that run
-    has half done is finished on the copy, as after a crash.
+    A run may be working at the same time. The ledger is read before and after the copy, so that both belong together.
+    A delivery that the run has half finished is finished on the copy, as after a crash.
     """
     while True:
         shutil.rmtree(copy.duckdb_path.parent, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Shows people, on stderr, how far a command is: bars on a terminal, elsewhere a line for each step that is done.
+"""Shows the progress of a command on stderr: bars on a terminal, otherwise a line per finished step.
 
-Code says what it does by `step()`, and what comes of that is decided once, by the command, with `shown()`. Where nobody
-has called that, as in Airflow's tasks, nothing is shown. Whatever happens to stderr, the work goes on.
+Code reports its steps with `step()`; the command chooses once, with `shown()`, where they are shown. Without that, as
+in Airflow's tasks, nothing is shown. If stderr can't be written to, the work continues.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class Update(Protocol):
-    """Show how far a step is: in words, and for the bar `done` of `total`, in any unit. May be called by any thread."""
+    """Show the progress of a step: a text, and `done` of `total` in any unit for the bar. Any thread may call it."""
 
     def __call__(self, text: str, done: float = 0, total: float = 0) -> None: ...
 
 
 class Display(Protocol):
-    """Where steps are shown."""
+    """A place where steps are shown."""
 
     def step(self, name: str) -> AbstractContextManager[Update]:
-        """Show a step for as long as the body runs; gives what says how far it is."""
+        """Show a step while the body runs; yield the function that reports its progress."""
         ...
 
 
@@ -39,7 +39,7 @@ class _Nothing:
 
 
 class _Lines:
-    """One line for each step, when it is done. A step that fails has none: who catches its error shows that."""
+    """One line per finished step. A step that fails has none: its error is shown where it is caught."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -58,7 +58,7 @@ class _Lines:
 
 
 class _Bars:
-    """A row for each step, with its bar and its seconds."""
+    """One row per step, with its bar and its seconds."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -84,13 +84,13 @@ _shown: ContextVar[Display] = ContextVar("shown")
 
 
 def step(name: str) -> AbstractContextManager[Update]:
-    """Show a step of the work where the command has said, if it has: see Display.step()."""
+    """Show a step of the work on the command's display, if there is one. See Display.step()."""
     return _shown.get(_Nothing()).step(name)
 
 
 @contextmanager
 def shown() -> Iterator[None]:
-    """Show on stderr what the body does by step()."""
+    """Show the steps of the body on stderr."""
     with display(sys.stderr) as on_stderr:
         token = _shown.set(on_stderr)
         try:
@@ -101,7 +101,7 @@ def shown() -> Iterator[None]:
 
 @contextmanager
 def hidden() -> Iterator[None]:
-    """Show nothing of the steps in the body: they are parts of one that is shown."""
+    """Don't show the steps of the body: they are parts of a step that is already shown."""
     token = _shown.set(_Nothing())
     try:
         yield
@@ -111,7 +111,7 @@ def hidden() -> Iterator[None]:
 
 @contextmanager
 def display(stream: TextIO) -> Iterator[Display]:
-    """Yield what shows steps on a stream: bars where that is a terminal, else lines."""
+    """Yield the display for a stream: bars on a terminal, otherwise lines."""
     if _is_terminal(stream):
         with _bars(stream) as bars:
             yield bars

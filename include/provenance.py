@@ -1,4 +1,4 @@
-"""What ran: the revision of this project and the versions of what it stands on."""
+"""The revision of this project and the versions of its dependencies, for the report."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from include.settings import PROJECT_ROOT
 
 
 def git_revision() -> str | None:
-    """Return the commit of this checkout, with -dirty where tracked files differ from it.
+    """Return the commit of this checkout, with -dirty if tracked files differ from it.
 
-    An image has no checkout; its build puts the commit into GIT_REVISION. Where there is neither: None.
+    An image has no checkout; its build sets GIT_REVISION to the commit. Return None if there is neither.
     """
     if not (PROJECT_ROOT / ".git").exists():
         return os.environ.get("GIT_REVISION") or None
@@ -30,7 +30,7 @@ def python_version() -> str:
 
 
 def package_version(package: str) -> str | None:
-    """Return the version of a package, None where it is not installed."""
+    """Return the version of a package, or None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,9 +1,9 @@
-"""Names and strings in SQL, whatever characters they have."""
+"""Quotes names and strings for SQL, whatever characters they contain."""
 
 from __future__ import annotations
 
 BACKTICK = "`"
-"""What Databricks has around a name."""
+"""Databricks' quotation mark for names."""
 
 
 def quoted(*names: str, mark: str = '"') -> str:
@@ -12,7 +12,7 @@ def quoted(*names: str, mark: str = '"') -> str:
 
 
 def portable_literal(text: str) -> str:
-    """Return a string as an expression for both engines: to Databricks a backslash in a literal is an escape."""
+    """Return a string as an expression for both engines. On Databricks a backslash in a literal is an escape."""
     parts = [literal(part) for part in text.split("\\")]
     return parts[0] if len(parts) == 1 else f"concat({', chr(92), '.join(parts)})"
 

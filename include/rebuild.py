@@ -1,7 +1,7 @@
 """Rebuild the history from the landing: `python -m include.rebuild`.
 
-Every processed delivery is played again, oldest first, into a new database (on Databricks: schemas), which then takes
-the old one's place. So the history moves from one engine to another, too.
+Replays every processed delivery, oldest first, into a new database (on Databricks: new schemas), which then replaces
+the old one. This also moves the history from one engine to the other.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from include.warehouse import open_warehouse
 
 
 def rebuild(settings: Settings) -> int:
-    """Rebuild the history from the landing; return how many deliveries were played.
+    """Rebuild the history from the landing; return how many deliveries were replayed.
 
     The old history stays until the new one is complete. A delivery that was landed but not processed is left to the
-    next run. Raises PipelineError, e.g. when the database
-    is in use.
+    next run. Raises PipelineError, e.g. when the database is in use.
     """
     check_paths(settings, "LANDING_PATH", "DUCKDB_PATH")
     ledger = Ledger.load(settings.landing_path)
@@ -42,7 +41,7 @@ def rebuild(settings: Settings) -> int:
             settings,
             landing_path=scratch,
             data_quality_report_path=scratch / "quality_reports",
-            # The file's name is also the database's name inside, so it has to be the same.
+            # The file's name is also the name of the database in SQL, so it must be the same.
             duckdb_path=beside_database / settings.duckdb_path.name,
             databricks=settings.databricks and settings.databricks.for_rebuild(),
         )

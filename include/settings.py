@@ -1,6 +1,6 @@
-"""The pipeline's settings: read from the environment and `.env` in this one place, validated, handed on as values.
+"""The pipeline's settings: read from the environment and `.env` and validated, only here.
 
-Airflow is imported where a connection of its is asked for: what runs without Airflow imports this module, too.
+Code that runs without Airflow imports this module too, so Airflow is imported only to read a connection.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from include.layers import SCHEMAS
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 DEFAULT_MEMORY_LIMIT = "50%"
-"""Of the machine's memory, or of the container's: the other half is for Python, dbt and the file system's cache."""
+"""Share of the machine's or container's memory. The other half is for Python, dbt and the file system's cache."""
 
 DatabaseType = Literal["duckdb", "databricks"]
 DBT_TARGETS: dict[DatabaseType, str] = {"duckdb": "dev", "databricks": "prod"}
 
 _TAKEN_DATABASE_NAMES = ("main", "temp", "system", "information_schema", *(f"main_{name}" for name in SCHEMAS))
-"""Names that DuckDB has for databases and schemas of its own, and those of dbt's schemas."""
+"""Names of DuckDB's own databases and schemas, and of dbt's schemas."""
 
 T = TypeVar("T")
 
 
 class SettingsError(PipelineError):
-    """Settings are missing or wrong; the message has one line for each variable."""
+    """Settings are missing or wrong. The message has one line per variable."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,8 @@ class DatabricksSettings:
     """How to reach the SQL warehouse, and where in Unity Catalog the tables and the landing are.
 
     Credentials are a personal access `token`, or a service principal's `client_id` and `client_secret` (OAuth
-    machine-to-machine). `conn_id` names an Airflow connection that has what the others leave empty. `threads` is
-    how many statements run at a time, in dbt and as tasks. The host of a local warehouse has its scheme and port:
-    http://127.0.0.1:8899.
+    machine-to-machine). `conn_id` names an Airflow connection for the values that are empty. `threads` is the number of
+    dbt threads, and of tasks at a time. The host of a local warehouse includes scheme and port: http://127.0.0.1:8899.
     """
 
     host: str
@@ -63,24 +62,24 @@ class DatabricksSettings:
 
     @property
     def url(self) -> str:
-        """The workspace's address: https, but for a local warehouse."""
+        """The workspace's address: https, except for a local warehouse."""
         return self.host if "://" in self.host else f"https://{self.host}"
 
     @property
     def connection_uri(self) -> str:
-        """The address of a local warehouse, which connector and dbt can't build from host and path; else empty."""
+        """The address of a local warehouse, which connector and dbt can't build from host and path; otherwise empty."""
         return f"{self.url}/{self.http_path.lstrip('/')}" if self.url.startswith("http://") else ""
 
     def for_rebuild(self) -> DatabricksSettings:
-        """Return the same but for schemas and a folder beside these, in which the history can be made again."""
+        """Return the same settings with other schemas and another folder, in which a rebuild makes the history."""
         return replace(self, schema=f"{self.schema}_rebuild", volume=f"{self.volume}/rebuild")
 
     def with_connection(self) -> DatabricksSettings:
-        """Return these settings, what is empty taken from the Airflow connection `conn_id`, as its provider reads it.
+        """Return these settings with empty values filled in from the Airflow connection `conn_id`.
 
-        Host; http_path from the extras; a token from the password or the extra `token`; or, with the extra
-        `service_principal_oauth`, client id and secret from login and password. Raises SettingsError naming what is
-        missing in both.
+        They are read as the provider does: the host; http_path from the extras; a token from the password or the extra
+        `token`; or, with the extra `service_principal_oauth`, client id and secret from login and password. Raises
+        SettingsError, which names what is missing in both.
         """
         if not self.conn_id:
             return self
@@ -113,10 +112,10 @@ class DatabricksSettings:
 
 @dataclass(frozen=True)
 class AlertSettings:
-    """Who gets alerts, and by when a delivery has to be published.
+    """Who gets alerts, and by when a delivery must be published.
 
-    `notifier` is the path of a class, an Airflow notifier, and `notifier_args` are its arguments. `deadline` is a time
-    of day in UTC.
+    `notifier` is the import path of an Airflow notifier, `notifier_args` are its arguments. `deadline` is a time of day
+    in UTC.
     """
 
     email: tuple[str, ...] = ()
@@ -126,7 +125,7 @@ class AlertSettings:
 
     @property
     def on(self) -> bool:
-        """Whether anybody gets alerts."""
+        """True if anybody gets alerts."""
         return bool(self.email or self.notifier)
 
 
@@ -150,9 +149,9 @@ class Settings:
     alerts: AlertSettings = AlertSettings()
 
     def connected(self) -> Settings:
-        """Return the settings with credentials filled in: see DatabricksSettings.with_connection, and what it raises.
+        """Return the settings with credentials filled in (see DatabricksSettings.with_connection).
 
-        Asks Airflow, so it is for tasks and not for what runs at the parsing of the DAG.
+        This asks Airflow, so call it in tasks and not while the DAG is parsed.
         """
         return replace(self, databricks=self.databricks.with_connection()) if self.databricks else self
 
@@ -186,8 +185,8 @@ class Settings:
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environ`, by default the process environment over the repository's `.env`.
 
-    A variable set to nothing counts as not set; relative paths start at the repository's folder. Raises SettingsError
-    naming every variable that is missing or wrong and what was expected.
+    An empty variable counts as not set. Relative paths start at the repository's folder. Raises SettingsError, which
+    names every variable that is missing or wrong and what was expected.
     """
     if environ is None:
         environ = {name: value or "" for name, value in dotenv_values(PROJECT_ROOT / ".env").items()} | dict(os.environ)
@@ -315,10 +314,10 @@ def _path(value: str) -> Path:
 
 
 def _check_database(path: Path) -> None:
-    """Raise ValueError where DuckDB or dbt can't work with such a file, or something else is in its place.
+    """Raise ValueError if DuckDB or dbt can't use such a path, or if there is something else at the path.
 
-    The magic bytes are read once for each process that reads the settings, before it connects: closing the file drops
-    every lock that the process has on it, DuckDB's too.
+    Each process reads the magic bytes once, before it connects: closing the file drops every lock that the process has
+    on it, including DuckDB's.
     """
     name = path.name.lstrip(".").split(".")[0]  # as DuckDB names the database
     if name.lower() in _TAKEN_DATABASE_NAMES or set(name) & set("'\";"):
@@ -359,7 +358,7 @@ def _threads(value: str) -> int:
 
 
 def _versions_kept(value: str) -> int:
-    """Return how many exports are kept: two at least, since a reader may have a file of the one before open."""
+    """Return how many exports are kept: at least two, since a reader may have a file of the previous one open."""
     if not re.fullmatch(r"[0-9]{1,6}", value) or int(value) < 2:
         raise ValueError(f"must be a number of exports to keep, 2 or more, but is {value!r}")
     return int(value)
@@ -379,7 +378,7 @@ def _addresses(value: str) -> tuple[str, ...]:
 
 
 def _notifier(value: str) -> str:
-    """Return the path of a class whose module is installed; it is not imported yet."""
+    """Return the import path of a class whose module is installed, without importing it."""
     if not value:
         return value
     with suppress(ImportError, ValueError):
@@ -393,7 +392,7 @@ def _notifier(value: str) -> str:
 
 
 def _arguments(value: str) -> dict[str, Any]:
-    """Return a notifier's arguments; an error does not show them, since a secret may be among them."""
+    """Return a notifier's arguments. An error does not show them, since they may contain a secret."""
     try:
         arguments = json.loads(value or "{}")
     except ValueError as error:
@@ -418,14 +417,14 @@ def _percentage(value: str) -> float:
 
 
 def _hours(value: str) -> float | None:
-    """Return a number of hours, or None for nothing."""
+    """Return a number of hours, or None if the value is empty."""
     if value and not (re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) and float(value) > 0):
         raise ValueError(f"must be a number of hours above 0, or nothing, but is {value!r}")
     return float(value) if value else None
 
 
 def _host(value: str) -> str:
-    """Return the host's name, with its port if it has one."""
+    """Return the host name, with its port if there is one."""
     found = re.fullmatch(r"(?:(https?)://)?([A-Za-z0-9.-]+)(:[0-9]+)?/?", value)
     if not found:
         raise ValueError(f"must be a workspace's host such as adb-1234.5.azuredatabricks.net, but is {value!r}")
@@ -436,7 +435,7 @@ def _host(value: str) -> str:
 
 
 def _local_warehouse(value: str) -> tuple[str, str]:
-    """Return host, scheme and port included, and path of a warehouse on this machine."""
+    """Return the host (with scheme and port) and the path of a warehouse on this machine."""
     found = re.fullmatch(r"(http://(?:127\.0\.0\.1|localhost)(?::[0-9]+)?)(/sql/[^\s?#]+)", value)
     if not found:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""The functions of the DAG's tasks: what stands between Airflow and the rest of include/.
+"""The functions of the DAG's tasks, which connect Airflow to the rest of include/.
 
-What imports duckdb and pyarrow (pipeline, ingestion, preflight) is imported in the functions: the DAG file imports this
-module.
+The DAG file imports this module, so modules that need duckdb and pyarrow (pipeline, ingestion, preflight) are imported
+in the functions.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ LAST_TASK = "quality_report"
 
 
 def delivery_time(dag_run: Any) -> datetime:
-    """The time of the run's delivery, aware: its logical date, or where a manual run has none, its run_after."""
+    """Return the time of the run's delivery, aware: its logical date, or its run_after if it has none (manual runs)."""
     time: datetime = dag_run.logical_date or dag_run.run_after
     return time
 
 
 def fail_fast(function: Callable[..., T]) -> Callable[..., T]:
-    """Wrap a task's function: it fails without a retry, and in one line, where a retry is pointless."""
+    """Wrap a task's function so that it fails in one line and without a retry if a retry is pointless."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
@@ -70,13 +70,13 @@ def fail_fast(function: Callable[..., T]) -> Callable[..., T]:
 def hold_turn(context: Any, _operator: Any = None) -> None:
     """Cosmos interceptor, called before each dbt task: fail the task if it is another run's turn.
 
-    So one that is cleared by itself, without wait_for_turn, can't work on another run's delivery.
+    So a task that is cleared alone, without wait_for_turn, can't work on another run's delivery.
     """
     turns.hold(load_settings().landing_path, context["run_id"])
 
 
 def in_turn(function: Callable[..., T]) -> Callable[..., T]:
-    """Wrap a task's function: it runs in its run's turn only. See hold_turn() and fail_fast()."""
+    """Wrap a task's function so that it runs only in its run's turn. See hold_turn() and fail_fast()."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
@@ -88,11 +88,11 @@ def in_turn(function: Callable[..., T]) -> Callable[..., T]:
 
 @fail_fast
 def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
-    """Return True if it is the run's turn, which it then has; else log which run it waits for.
+    """Take the turn and return True if no other run comes first; otherwise log which run this one waits for.
 
-    Deliveries are processed in the order of their times, one at a time: no run is working, and none of an earlier
-    delivery is active. `max_active_runs` doesn't see to that, since Airflow starts runs in the order of their creation
-    and counts a backfill's by themselves.
+    Deliveries are processed in the order of their times, one at a time: a run has its turn if no other run is working
+    and no run of an earlier delivery is active. `max_active_runs` can't ensure that, since Airflow starts runs in the
+    order of their creation and counts those of a backfill separately.
     """
     from include.preflight import check_paths
 
@@ -116,24 +116,24 @@ def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
 
 
 def is_dag_test(dag_run: Any) -> bool:
-    """Return True if the run is one of `airflow dags test`.
+    """Return True if the run was started by `airflow dags test`.
 
-    Where that was killed, Airflow goes on calling it active, so that nobody may wait for it. While it lives it has the
-    lock of include/turns.py.
+    If that process is killed, Airflow keeps calling the run active, so no run may wait for it. While the process lives,
+    it holds the lock of include/turns.py.
     """
     return bool(dag_run.triggering_user_name == "dag_test")
 
 
 def _working_run(run_id: str | None, ti: Any) -> str | None:
-    """Return the id of the run that has the turn, unless it has ended without releasing it, or was deleted."""
+    """Return the id of the run that has the turn, unless it ended without releasing the turn or was deleted."""
     return run_id if run_id and ti.get_dr_count(ti.dag_id, run_ids=[run_id], states=ACTIVE) else None
 
 
 def _earlier_run(dag_run: Any, ti: Any) -> str | None:
-    """Return id and time of an active run of an earlier delivery, if there is one; of runs at one time, by their ids.
+    """Return id and time of an active run of an earlier delivery, or None. Runs of the same time are ordered by id.
 
-    Airflow's API does not list active runs, only the states of a task in every run. So the state of the last task says
-    which runs may be active. These are asked for one by one, beginning with the earliest by their ids.
+    Airflow's API does not list active runs, only the states of a task in every run. So the state of the last task shows
+    which runs may be active. These are checked one by one, beginning with the earliest by id.
     """
     if ti.get_dr_count(ti.dag_id, states=ACTIVE) < 2:
         return None
@@ -156,9 +156,9 @@ def _place(dag_run: Any) -> tuple[datetime, str]:
 
 @in_turn
 def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
-    """Land the delivery; return whether there is anything to do after that.
+    """Land the delivery; return True if the next tasks have anything to do.
 
-    With the param `preview` it is played on a copy instead, and its report kept.
+    With the param `preview`, play it on a copy instead, and keep the report.
     """
     from include import pipeline
 
@@ -186,7 +186,7 @@ def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
 
 @in_turn
 def write_files(*, dag_run: Any) -> None:
-    """Write both marts as CSV and Parquet, not yet visible to readers."""
+    """Write both marts as CSV and Parquet, where readers don't see them yet."""
     from include import pipeline
 
     pipeline.export(load_settings(), run_id=dag_run.run_id)
@@ -202,7 +202,7 @@ def publish_tables(*, dag_run: Any) -> None:
 
 @in_turn
 def publish(*, dag_run: Any) -> None:
-    """Show readers the new exports, all at once, and close the delivery: it is processed."""
+    """Publish the new exports, all at once, and mark the delivery as processed."""
     from include import pipeline
 
     pipeline.publish(load_settings(), run_id=dag_run.run_id)
@@ -210,10 +210,10 @@ def publish(*, dag_run: Any) -> None:
 
 @fail_fast
 def quality_report(*, dag_run: Any, ti: Any, params: dict[str, Any]) -> str:
-    """Write the run's quality report whatever happened and end its turn; then fail if any task of the run failed.
+    """Write the run's quality report, whatever happened, and end the run's turn; fail if any task of the run failed.
 
-    Between the two the message is sent that the report is worth, where alerts are set. Return the name of its file.
-    A preview has its report already, and is worth no message.
+    If alerts are set, send the one that the report calls for. Return the report's file name. A preview already has its
+    report, and sends no alert.
     """
     from include import pipeline
 
@@ -234,9 +234,9 @@ def quality_report(*, dag_run: Any, ti: Any, params: dict[str, Any]) -> str:
 
 
 def announce_assets(*, dag_run: Any, ti: Any, outlets: Any, outlet_events: Any) -> None:
-    """Make an event for each of the task's outlets, with what the report says of it; skip where there is no news.
+    """Create an event for each of the task's outlets, with the report's values for it.
 
-    That is after a run that is red, or has changed nothing: a task that succeeds has made events.
+    Skip after a red run or one that changed nothing, because a task that succeeds creates events.
     """
     from include.quality.report import Report
 

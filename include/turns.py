@@ -1,8 +1,8 @@
 """Whose turn it is: one run at a time works on the deliveries of a landing.
 
 `.turn.json`, beside the ledger, names the DAG run that has the turn; its last task releases it. `.deliver.lock` is held
-for the moment in which the turn is decided. What works in a single process (include.deliver, include.rebuild,
-`airflow dags test`) holds that lock for its whole length instead: the kernel releases it if the process dies.
+while the turn is decided. Commands that work in a single process (include.deliver, include.rebuild,
+`airflow dags test`) hold the lock until they end; the kernel releases it if the process dies.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from include.errors import PipelineError
 from include.files import lock, replacing
 
 _process_turn: ExitStack | None = None
-"""The lock of the `airflow dags test` that runs in this process, while it has the turn."""
+"""The lock of an `airflow dags test` that runs in this process, while it has the turn."""
 
 
 class NotItsTurn(PipelineError):
-    """Another run has the turn; the message names it and says what to do."""
+    """Another run has the turn. The message names it and says what to do."""
 
 
 @contextmanager
 def alone(landing: Path, doing: str) -> Iterator[None]:
-    """Keep every other run away for the length of the body. Raises files.Locked, or NotItsTurn while a DAG run works.
+    """Keep other runs out while the body runs. Raises files.Locked, or NotItsTurn while a DAG run is working.
 
-    A DAG run that was killed looks as if it still worked: only Airflow knows better, and it is not asked here.
+    A DAG run that was killed looks as if it were still working. Only Airflow knows, and this does not ask it.
     """
     with lock(_lock(landing), doing):
         if other := holder(landing):
@@ -40,14 +40,17 @@ def alone(landing: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def deciding(landing: Path, run_id: str) -> Iterator[ExitStack]:
-    """Hold the lock while it is decided whether a run gets the turn; yield what holds it. Raises files.Locked."""
+    """Hold the lock while it is decided whether a run gets the turn; yield the stack that holds it.
+
+    Raises files.Locked.
+    """
     with ExitStack() as held:
         held.enter_context(lock(_lock(landing), f"running a delivery (run {run_id})"))
         yield held
 
 
 def holder(landing: Path) -> str | None:
-    """Return the id of the DAG run that has the turn; it may have been killed since."""
+    """Return the id of the DAG run that has the turn. The run may have been killed since."""
     try:
         run_id: str = json.loads(_turn(landing).read_text(encoding="utf-8"))["run_id"]
     except (FileNotFoundError, NotADirectoryError):
@@ -56,7 +59,7 @@ def holder(landing: Path) -> str | None:
 
 
 def take(landing: Path, run_id: str) -> None:
-    """Give the turn to a DAG run. To be called while deciding()."""
+    """Give the turn to a DAG run. Call it within deciding()."""
     with replacing(_turn(landing)) as temporary:
         temporary.write_text(json.dumps({"run_id": run_id}) + "\n", encoding="utf-8")
 
@@ -69,7 +72,7 @@ def take_for_this_process(landing: Path, held: ExitStack) -> None:
 
 
 def hold(landing: Path, run_id: str) -> None:
-    """Return if it is the turn of run `run_id`, which gets it where nobody has it: after one of its tasks was cleared.
+    """Check that it is the turn of run `run_id`. If nobody has the turn (a task was cleared alone), the run gets it.
 
     Raises NotItsTurn, or files.Locked.
     """

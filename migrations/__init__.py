@@ -1,1 +1,1 @@
-"""One-time migrations into this pipeline, each frozen as of the version that it carries over."""
+"""One-time migrations into this pipeline. Each is written for one version of its source and does not change."""

@@ -1,9 +1,9 @@
 """Carry over the history that the Dagster version of this pipeline kept in DuckDB: `python -m migrations.dagster`.
 
-Its snapshots say what was valid when. From them come the full extracts that it must have received, one for each of its
-runs that changed anything; these are landed with their times and played like any delivery. So the history is made by
-this dbt project, obeys its rules, and can be rebuilt from the landing ever after. The old
-database is only read. The columns of its snapshots, and of the extracts, are written down here as they were then.
+Its snapshots say what was valid when. The migration derives from them the full extracts that it must have received, one
+for each run that changed anything, lands them with their times, and plays them like any delivery. So this dbt project
+builds the history by its own rules, and it can be rebuilt from the landing later. The old database is only read. The
+columns of its snapshots and extracts are defined here as they were in that version.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from include.warehouse import Warehouse, open_warehouse
 RUN_ID = "migrate_dagster"
 
 LONGEST_RUN = timedelta(hours=1)
-"""A run of the Dagster version leaves up to four times, seconds apart; what is further apart is of another run."""
+"""A run of the Dagster version leaves up to four times, seconds apart. Times further apart belong to different runs."""
 
 MOST_SHOWN = 20
-"""How many keys that differ are printed by name."""
+"""How many differing keys are printed by name."""
 
 TIMES = {
     "dbt_valid_from": ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
@@ -50,12 +50,12 @@ TIMES = {
 
 
 class MigrationError(PipelineError):
-    """The old database can't be carried over; the message names what was expected and found."""
+    """The old database can't be carried over. The message says what was expected and what was found."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot, which both versions of the pipeline call the same: its columns with the types they may have there."""
+    """A snapshot, named alike in both versions of the pipeline: its columns, with their possible old types."""
 
     name: str
     table: str
@@ -66,7 +66,7 @@ class Snapshot:
 
     @property
     def columns(self) -> str:
-        """The key and the contents, for SQL."""
+        """The key and the other columns, for SQL."""
         return ", ".join(self.types)
 
     @property
@@ -109,8 +109,8 @@ SNAPSHOTS = (
 def migrate(settings: Settings, old_database: Path, *, time_zone: str = "UTC", dry_run: bool = False) -> None:
     """Carry the history of `old_database` over into an empty one, printing progress and, at the end, a summary.
 
-    `time_zone` is that of its times where they have none. May be called again after a crash at any point. Raises
-    MigrationError, or another PipelineError, with nothing changed where the input is refused.
+    `time_zone` is that of its times if they have none. Can be called again after a crash at any point. Raises
+    MigrationError, or another PipelineError. If the input is refused, nothing has changed.
     """
     if not old_database.is_file():
         raise MigrationError(f"{old_database} is missing: expected the DuckDB file of the Dagster version")
@@ -165,7 +165,7 @@ def _old_history(path: Path, time_zone: str, scratch: Path) -> Iterator[duckdb.D
 
 
 def _find_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
-    """Return the schema that has both snapshots, their columns checked by name and type."""
+    """Return the schema that has both snapshots, and check their columns by name and type."""
     expected = {snapshot.table: {**snapshot.types, **TIMES} for snapshot in SNAPSHOTS}
     found: dict[str, dict[str, dict[str, str]]] = {}
     for schema, table, column, type_ in connection.execute(
@@ -189,7 +189,7 @@ def _find_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
 
 
 def _read(connection: duckdb.DuckDBPyConnection, path: Path, schema: str, snapshot: Snapshot, time_zone: str) -> None:
-    """Make `old_<name>`: the versions as they are, times in UTC. Raises MigrationError where they overlap."""
+    """Make `old_<name>`: the versions as they are, times in UTC. Raises MigrationError if they overlap."""
     table = quoted("old", schema, snapshot.table)
 
     def in_utc(column: str) -> str:
@@ -223,7 +223,7 @@ def _read(connection: duckdb.DuckDBPyConnection, path: Path, schema: str, snapsh
 
 
 def _place(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Make `places`: for each time of the old versions the delivery that it belongs to, NULL where none comes after.
+    """Make `places`: for each time of the old versions the delivery that it belongs to, NULL if none comes after it.
 
     That is the start of its run, or, where no customer or no account was valid then, of the next run: an extract
     without records would have been refused, and what it closed was not closed.
@@ -281,9 +281,8 @@ def runs_of(events: Iterable[tuple[datetime, str]]) -> dict[datetime, datetime]:
 def _read_received(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `received`: the customers' records of the last run as they arrived, where the old database still has them.
 
-    A customer record that differs in any byte makes a version, so the current version is landed
-    the way its record will come again. pandas read the extract there: an id can end in .0, and a loan flag that
-    counted as missing is gone.
+    A customer record that differs in any byte makes a version, so the current version is landed as its record will
+    arrive again. pandas read the extract there: an id can end in .0, and a loan flag that counted as missing is lost.
     """
     has_source = connection.execute(
         "select 1 from duckdb_columns() where database_name = 'old' and schema_name = 'main_source' "
@@ -312,9 +311,9 @@ def _read_received(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _collapse(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
-    """Make `versions_<name>`: numbered versions that differ from the one before, or follow a gap, at deliveries' times.
+    """Make `versions_<name>`: numbered versions that differ from the previous one, or follow a gap, at delivery times.
 
-    Each with its record as an extract would have it, under the extract's column names.
+    Each has its record as an extract would have it, under the extract's column names.
     """
     fields = ", ".join(f"{sql} as {field}" for field, sql in snapshot.as_received.items())
     received = (
@@ -369,7 +368,7 @@ def _deliveries(history: duckdb.DuckDBPyConnection) -> list[datetime]:
 def _begun(settings: Settings, deliveries: list[datetime]) -> int:
     """Return how many of the deliveries an earlier try has landed: none, all but the last, or all.
 
-    Raises MigrationError where our own history holds anything else.
+    Raises MigrationError if our own history contains anything else.
     """
     ledger = Ledger.load(settings.landing_path)
     dates = [entry.logical_date for entry in ledger.entries]
@@ -385,7 +384,7 @@ def _begun(settings: Settings, deliveries: list[datetime]) -> int:
 
 
 def _classify(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path) -> None:
-    """Make `judged_<name>`: what our staging makes of each version's record, and why it quarantines it, if it does.
+    """Make `judged_<name>`: the values that our staging gives each version's record, or why it quarantines the record.
 
     All records are staged as one delivery in a database of its own, so that every rule is dbt's.
     """
@@ -423,7 +422,7 @@ def _classify(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: P
 def _fetch(
     history: duckdb.DuckDBPyConnection, table: str, warehouse: Warehouse, select: str, columns: str = "*"
 ) -> None:
-    """Make a table of what a query of the warehouse gives."""
+    """Make a table from the result of a query of the warehouse."""
     with warehouse.stream(select) as reader:
         history.register("reader", reader)
         history.execute(f"create table {table} as select {columns} from reader")
@@ -469,7 +468,7 @@ def _land(history: duckdb.DuckDBPyConnection, settings: Settings, inputs: Path, 
 
 
 def _plan(history: duckdb.DuckDBPyConnection, deliveries: list[datetime]) -> str:
-    """Return what is to be carried over, and every kind of record that our rules quarantine."""
+    """Describe what will be carried over, and every kind of record that our rules quarantine."""
     lines = []
     for snapshot in SNAPSHOTS:
         rows, keys = _row(history, f"select sum(rows)::bigint, count(distinct {snapshot.key}) from old_{snapshot.name}")
@@ -493,9 +492,9 @@ def _plan(history: duckdb.DuckDBPyConnection, deliveries: list[datetime]) -> str
 
 
 def _compare(history: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Print what our snapshots now hold, and each key that differs from the old ones, with the reason.
+    """Print what our snapshots now contain, and each key that differs from the old ones, with the reason.
 
-    Raises MigrationError where there is none.
+    Raises MigrationError if there is no reason for a difference.
     """
     warehouse = open_warehouse(settings, run_id=RUN_ID)
     unexplained = []

@@ -1,6 +1,6 @@
-"""Loads and warms up dbt and Cosmos once, in the process that forks the tasks' processes, instead of in each task.
+"""Loads and warms up dbt and Cosmos once, in the process that forks the task processes, instead of in each task.
 
-They are imported there and nowhere else: each process of Airflow imports this module.
+Every Airflow process imports this module, so dbt is imported only in the functions that need it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 
 def forks_tasks(arguments: list[str]) -> bool:
-    """Return True if a process started with these arguments forks processes that run tasks: the scheduler (whose
-    LocalExecutor does) and a Celery worker; other components run no tasks."""
+    """Return True if a process with these arguments forks processes that run tasks: the scheduler (with the
+    LocalExecutor) and a Celery worker. Other components run no tasks."""
     return arguments[1:2] == ["scheduler"] or arguments[1:3] == ["celery", "worker"]
 
 
@@ -29,7 +29,7 @@ class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
-        """Do beforehand what each dbt task would have to; see include.dbt.cosmos.warm_up for what it costs."""
+        """Do once what each dbt task would otherwise repeat (include.dbt.cosmos.warm_up says what it costs)."""
         if forks_tasks(sys.argv):
             from include.dbt.cosmos import warm_up
 

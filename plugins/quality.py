@@ -1,6 +1,6 @@
-"""Shows the quality reports in Airflow's UI, "Quality" in the toolbar and on each run, and guards them and dbt's docs.
+"""Shows the quality reports in Airflow's UI (toolbar, tab of each run), and guards them and dbt's docs.
 
-Nothing here may fail: without this plugin Cosmos would show dbt's docs to everybody who reaches the API server.
+Nothing here may fail: without this plugin, Cosmos would show dbt's docs to everybody who reaches the API server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from include.ui.pages import create_app
 
 
 def icon(colour: str, paper: str) -> str:
-    """Return a check mark on a list, as the address of an image. It stands on light and on coloured ground."""
+    """Return the icon, a check mark on a list, as a data URL. It is visible on light and on coloured backgrounds."""
     drawing = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="{paper}" stroke-width="2" '
         f'stroke="{colour}" stroke-linecap="round" stroke-linejoin="round">'
@@ -26,7 +26,7 @@ def icon(colour: str, paper: str) -> str:
 
 
 def view(name: str, destination: str, url_route: str, path: str, **more: Any) -> dict[str, Any]:
-    """Return a place in the UI that shows a page in a frame; its path is relative, since the UI may not be at /."""
+    """Return a place in the UI that shows a page in a frame. The path is relative, since the UI may not be at /."""
     return {
         "name": name,
         "destination": destination,
@@ -39,7 +39,7 @@ def view(name: str, destination: str, url_route: str, path: str, **more: Any) ->
 
 
 class QualityPlugin(AirflowPlugin):  # type: ignore[misc]
-    """See the module."""
+    """Registers the pages, their guard and their links with Airflow."""
 
     name = "quality"
     fastapi_apps = [{"name": "quality", "app": create_app(), "url_prefix": PAGES}]  # noqa: RUF012

@@ -1,7 +1,7 @@
-"""Prove one by one what the pipeline needs on Databricks, and say what is missing: `make check-databricks`.
+"""Check one by one the rights that the pipeline needs on Databricks, and name what is missing: `make check-databricks`.
 
-Makes the pipeline's schemas, if they are missing, and leaves nothing else behind. Ends with status 1 if something is
-missing; what depends on it is not tried.
+Creates the pipeline's schemas if they are missing, and leaves nothing else behind. Exits with 1 at the first thing that
+is missing, because the checks after it depend on it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from include.settings import DatabricksSettings, load_settings
 from include.warehouse.databricks import DatabricksWarehouse
 
 PROBE = "lc_pipeline_check"
-"""The name of every table, view and file that is made and removed again."""
+"""The name of every table, view and file that the checks create and remove."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something that has to be possible: what it is, how to try it, and what fixes it."""
+    """A check: what must be possible, how to try it, and how to fix it."""
 
     what: str
     attempt: Callable[[], object]
@@ -34,7 +34,7 @@ class Check:
 
 
 def checks(settings: DatabricksSettings, folder: Path) -> Iterator[Check]:
-    """Yield the checks in an order in which each needs only those before it; `folder` is for scratch files."""
+    """Yield the checks. Each depends only on those before it. `folder` is for scratch files."""
     warehouse = DatabricksWarehouse(settings, folder / "checkpoint.json", run="check_databricks")
     run, catalog, schema = warehouse.query, warehouse.quoted(), warehouse.quoted(settings.schema)
     who, staging = "`<service principal>`", f"{settings.schema}_staging"

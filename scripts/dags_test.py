@@ -1,4 +1,4 @@
-"""Run `airflow dags test lc_pipeline` in this process and show its tasks on stderr; what Airflow says goes to a file.
+"""Run `airflow dags test lc_pipeline` in this process and show its tasks on stderr; Airflow's log goes to a file.
 
 Used by scripts/run.sh: `python -m scripts.dags_test LOG [ARGUMENTS OF airflow dags test]`.
 """
@@ -23,7 +23,7 @@ listens: Callable[[F], F] = listeners.hookimpl
 
 
 class TaskProgress:
-    """Shows, as Airflow's listener, how many of the DAG's tasks are done, and each group of tasks as a step."""
+    """An Airflow listener that shows how many of the DAG's tasks are done, and each task group as a step."""
 
     def __init__(self, shown_on: Display, update: Update) -> None:
         self._display, self._update = shown_on, update
@@ -54,7 +54,7 @@ class TaskProgress:
         self._end(task_instance)
 
     def close(self) -> None:
-        """End the step of the group that was at work."""
+        """End the step of the group that was running."""
         self._step.close()
 
     def _end(self, task_instance: Any) -> None:
@@ -75,7 +75,7 @@ def _group(task_id: str) -> str:
 
 
 def main() -> None:
-    """Do it; exits as `airflow dags test` does."""
+    """Run the command, and exit with its status."""
     log, *arguments = sys.argv[1:]
     stderr = os.fdopen(os.dup(2), "w")
     with Path(log).open("wb") as file:

@@ -34,7 +34,7 @@ Node = Mapping[str, Any]
 
 
 def dictionary(manifest: Mapping[str, Any]) -> str:
-    """Return the page for a manifest: by layer, each table with its columns and tests."""
+    """Return the page for a manifest: each table with its columns and tests, by layer."""
     nodes = list(manifest["nodes"].values())
     tests = [node for node in nodes if node["resource_type"] == "test"]
     parts = [HEAD, _contents(nodes), _lineage(nodes)]
@@ -56,7 +56,7 @@ def _contents(nodes: list[Node]) -> str:
 
 
 def _lineage(nodes: list[Node]) -> str:
-    """Draw which table is read by which, a box for each layer."""
+    """Draw which table reads which, with a box for each layer."""
     tables = {node["unique_id"]: node["name"] for layer in LAYERS for node in _tables(nodes, layer)}
     boxes = [
         line
@@ -110,7 +110,7 @@ def _table(node: Node, layer: str, tests: list[Node]) -> str:
 
 
 def _types(node: Node, tests: list[Node]) -> Mapping[str, str]:
-    """Return each column's type: a model's contract has it, a snapshot's test column_types, a seed's column_types."""
+    """Return each column's type, from a model's contract, a snapshot's test column_types, or a seed's column_types."""
     if node["resource_type"] == "seed":
         declared: Mapping[str, str] = node["config"]["column_types"]
         return declared
@@ -146,7 +146,7 @@ def _kind(test: Node) -> str:
 
 
 def _test_name(test: Node) -> str:
-    """Return a generic test as a reader would say it: its kind, what it was given, where it looks, and if it warns."""
+    """Describe a generic test for readers: its kind, its arguments, its `where`, and whether it only warns."""
     arguments = {
         name: value
         for name, value in test["test_metadata"]["kwargs"].items()

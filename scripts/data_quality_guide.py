@@ -19,11 +19,11 @@ from scripts.data_dictionary import in_cell
 
 PATH = PROJECT_ROOT / "docs" / "DATA_QUALITY_GUIDE.md"
 MARK = "<!-- written by make docs -->\n"
-"""What follows it in the guide is generated."""
+"""Everything after this line in the guide is generated."""
 
 
 def list_of_tests(manifest: Mapping[str, Any]) -> str:
-    """Return the tests by layer: each kind of generic test with where it looks, then the assertions."""
+    """Return the tests by layer: each kind of generic test with its tables and columns, then the singular tests."""
     nodes = manifest["nodes"]
     tests = {unique_id: node for unique_id, node in nodes.items() if node["resource_type"] == "test"}
     parts = []
@@ -64,7 +64,7 @@ def _where(test: Mapping[str, Any], nodes: Mapping[str, Any]) -> str:
 
 
 def guide(text: str, manifest: Mapping[str, Any]) -> str:
-    """Return the guide with the list as the manifest gives it."""
+    """Return the guide with the list of the manifest's tests."""
     return f"{text.partition(MARK)[0]}{MARK}\n{list_of_tests(manifest)}"
 
 

@@ -16,7 +16,7 @@ from include.warehouse import open_warehouse
 DAYS = [datetime(2026, 1, day, 2, tzinfo=UTC) for day in (5, 6, 7)]
 SCRATCH = PROJECT_ROOT / "data" / "demo"
 HISTORIES = {"customer": ["1", "15", "19"], "account": ["S15", "S16", "S18", "S21"]}
-"""Keys whose whole history is printed at the end: see data/inputs/README.md for what happens to them."""
+"""Keys whose whole history is printed at the end. data/inputs/README.md describes what happens to them."""
 
 Row = dict[str, Any]
 Rows = dict[str, Row]
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _current(settings: Settings) -> dict[str, Rows]:
-    """Return what holds now: customers, accounts and interest, each by key."""
+    """Return the current state: customers, accounts and interest, each by key."""
     return {
         "customer": _read(settings, "snapshots", "snap_customer", "customer_id, customer_name, has_loan_flag"),
         "account": _read(
@@ -93,7 +93,7 @@ def _print_changes(before: dict[str, Rows], after: dict[str, Rows]) -> None:
 
 
 def _changes(before: Rows, after: Rows) -> dict[str, str]:
-    """Return a line for each key that differs, with how it differs."""
+    """Return a line for each key that differs, with the difference."""
     found = {}
     for key in sorted(before.keys() | after.keys(), key=lambda key: (len(key), key)):
         old, new = before.get(key), after.get(key)

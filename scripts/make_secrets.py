@@ -1,7 +1,7 @@
-"""Makes the secrets of docker-compose.yaml on its first start: one file each, in the folder given as the argument.
+"""Creates the secrets of docker-compose.yaml on the first start: one file each, in the folder given as the argument.
 
-A secret is taken from the variable of its name, where that is set, or is the one made before, or is random. Airflow
-reads the files through its `_CMD` options, PostgreSQL through `POSTGRES_PASSWORD_FILE`.
+A secret comes from the variable of the same name if it is set, otherwise from an earlier start, otherwise it is random.
+Airflow reads the files through its `_CMD` options, PostgreSQL through `POSTGRES_PASSWORD_FILE`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from cryptography.fernet import Fernet
 
 
 class WrongSecret(Exception):
-    """A variable asks for a secret that can't be one, or for another than data has been made with."""
+    """A variable has a value that can't be a secret, or another secret than the existing data was created with."""
 
 
 def secret(folder: Path, name: str, *, default: str, may_change: bool = True, mode: int = 0o600) -> str:
     """Return the secret of this name, and keep it in `folder`, in a file of this mode.
 
-    Raises WrongSecret where what was made with the old one could no longer be read.
+    Raises WrongSecret if data that was written with the old secret could no longer be read.
     """
     file = folder / name.lower()
     kept = file.read_text() if file.exists() else ""
@@ -38,7 +38,7 @@ def secret(folder: Path, name: str, *, default: str, may_change: bool = True, mo
 
 
 def write(file: Path, text: str, mode: int = 0o600) -> None:
-    """Replace the file at once."""
+    """Replace the file atomically."""
     temporary = file.with_suffix(".new")
     temporary.touch(0o600)
     temporary.write_text(text)
@@ -47,7 +47,7 @@ def write(file: Path, text: str, mode: int = 0o600) -> None:
 
 
 def make_secrets(folder: Path) -> None:
-    """Write all secrets into `folder`, which is made, and what Airflow reads them in: connection, broker, passwords."""
+    """Write all secrets into `folder`, and the files in which Airflow reads them: connection, broker, passwords."""
     folder.mkdir(parents=True, exist_ok=True)
     others = 0o444  # PostgreSQL and Redis run as users of their own
     postgres = secret(folder, "POSTGRES_PASSWORD", default=token_urlsafe(24), may_change=False, mode=others)

@@ -1,7 +1,7 @@
 """Break the pipeline's rules one at a time and check that a test fails: `make test-mutations`.
 
-Each mutation is made in a clone of HEAD, never here. Prints a line for each: the rule, and the test that found it. Ends
-with status 1 if one was not found.
+Each mutation is made in a clone of HEAD, never here. Prints a line for each: the rule, and the test that found it.
+Exits with 1 if one was not found.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("tests/unit/test_wait_for_turn.py", "tests/integration/test_concurrency.py", "tests/dags"),
     ("tests",),
 )
-"""The whole suite, what finds most first: the next stage runs only where the one before has found nothing."""
+"""The whole suite, most effective tests first. A stage runs only if the stages before it have found nothing."""
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A rule, and how it is broken: `old`, which stands once in the file, becomes `new`."""
+    """A rule, and how it is broken: `old`, which occurs once in the file, becomes `new`."""
 
     rule: str
     file: str
@@ -77,7 +77,7 @@ def main(names: Sequence[str]) -> int:
 
 
 def found_by(mutation: Mutation, clone: Path) -> str | None:
-    """Make a mutation in a clone; return the first test that fails, or None where all pass."""
+    """Make a mutation in a clone; return the first test that fails, or None if all pass."""
     path = clone / mutation.file
     text = path.read_text(encoding="utf-8")
     if text.count(mutation.old) != 1:

@@ -1,4 +1,4 @@
-"""Draw what comes by stdin as a terminal, for the documents: `make run | python -m scripts.picture FILE.svg`."""
+"""Draw stdin as a terminal, for the documents: `make run | python -m scripts.picture FILE.svg`."""
 
 from __future__ import annotations
 

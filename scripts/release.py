@@ -18,7 +18,7 @@ def version(project: Path) -> str:
 
 
 def notes(changelog: str, number: str) -> str:
-    """Return what the changelog says of a version.
+    """Return the changelog's section on a version.
 
     Raises ValueError if it has no dated section for it, if the section is empty, or if anything is unreleased.
     """
@@ -33,7 +33,7 @@ def notes(changelog: str, number: str) -> str:
 
 
 def check(project: Path) -> tuple[str, str]:
-    """Return the tag and the notes of the release. Raises ValueError with the reason if there can't be one."""
+    """Return the tag and the notes of the release. Raises ValueError with the reason if no release is possible."""
     number = version(project)
     tag = f"v{number}"
     said = notes((project / "CHANGELOG.md").read_text(), number)
@@ -45,7 +45,7 @@ def check(project: Path) -> tuple[str, str]:
 
 
 def release(project: Path) -> str:
-    """Tag the commit, with the changelog's notes as the message; return the tag. Raises ValueError, as `check`."""
+    """Tag the commit, with the changelog's notes as the message; return the tag. Raises ValueError like `check`."""
     tag, said = check(project)
     _git(project, "tag", "--annotate", "--cleanup=verbatim", "--message", f"{tag}\n\n{said}", tag)
     return tag

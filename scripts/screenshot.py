@@ -1,4 +1,4 @@
-"""Take a picture of a page as a browser shows it: `python -m scripts.screenshot PAGE.html PICTURE.png --help`."""
+"""Take a screenshot of a page in a browser: `python -m scripts.screenshot PAGE.html PICTURE.png`."""
 
 from __future__ import annotations
 

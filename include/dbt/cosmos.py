@@ -1,6 +1,6 @@
-"""What Cosmos calls: to name tasks when the DAG is parsed, before and after each dbt task, and beforehand.
+"""The functions that Cosmos calls: to name tasks when the DAG is parsed, and before and after each dbt task.
 
-dbt is imported when a task runs: that takes seconds, and the DAG file imports this module.
+The DAG file imports this module, so dbt, whose import takes seconds, is imported only when a task runs.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from include.warehouse import is_rejection
 
 
 def node_name(node: DbtNode) -> str:
-    """Name a task as the dbt node that it builds, so that its file can be found by its name."""
+    """Name a task after the dbt node that it builds, so that the task's name leads to the file."""
     return str(node.name)
 
 
 def layers_to_render() -> tuple[Layer, ...]:
-    """Return the layers whose tasks this parse of the DAG file needs: all, or in a dbt task's own process its layer.
+    """Return the layers whose tasks this parse of the DAG file needs: all, or in a dbt task's process only its own.
 
-    Airflow parses the file in each task's process, and rendering the layers is most of that (0.1 s). `ingest` needs
-    all: where it skips the run, it looks for the tasks after it.
+    Airflow parses the file in each task's process, and rendering the layers takes most of that time (0.1 s). `ingest`
+    needs all layers: when it skips the run, it looks up the tasks after it.
     """
     task_id = get_parsing_context().task_id
     if task_id in (None, "ingest"):
@@ -44,10 +44,10 @@ def layers_to_render() -> tuple[Layer, ...]:
 
 
 def prepare_task(context: Any, _operator: Any) -> None:
-    """Cosmos interceptor, called before each dbt task: hand dbt the environment and the project parsed beforehand."""
+    """Cosmos interceptor, called before each dbt task: pass dbt the environment and the parsed project."""
     settings = load_settings()
     preload(settings.database_type)
-    # Not operator.env: it is a rendered field, and the UI would show the token in it.
+    # Not operator.env: it is a rendered field, in which the UI would show the token.
     os.environ.update(environment_of_run(settings.connected(), context["run_id"]))
     get_runner().manifest = load_manifest(settings)
 
@@ -55,8 +55,8 @@ def prepare_task(context: Any, _operator: Any) -> None:
 def collect_run_results(project_dir: str, *, context: Any, **_: Any) -> None:
     """Cosmos callback, called after each dbt task: keep run_results.json and release the warehouse.
 
-    Raises AirflowFailException where a retry would fail again: only data tests failed, or the engine rejects a
-    statement. A locked file or a lost connection may pass, and is retried.
+    Raises AirflowFailException if a retry would fail again: only data tests failed, or the engine rejected a statement.
+    Other errors, such as a locked file or a lost connection, are retried.
     """
     release_warehouse()
     results = keep_run_results(load_settings(), context["run_id"], context["ti"].task_id, Path(project_dir, "target"))
@@ -69,10 +69,10 @@ def collect_run_results(project_dir: str, *, context: Any, **_: Any) -> None:
 
 
 def warm_up() -> None:
-    """Do beforehand what a process does once, at its first dbt command: processes forked from this one are spared it.
+    """Do what a process does once, at its first dbt command, so that processes forked from this one need not.
 
-    Beside the imports that is dbt building its codecs and reading project and profile (1 s). `dbt list` does it without
-    a thread and without the warehouse. Raises SettingsError or StaleManifest.
+    Besides the imports, dbt builds its codecs and reads project and profile (1 s). `dbt list` does so without a thread
+    and without the warehouse. Raises SettingsError or StaleManifest.
     """
     settings = load_settings()
     preload(settings.database_type)
@@ -84,9 +84,9 @@ def warm_up() -> None:
 
 @cache
 def preload(database_type: str) -> None:
-    """Import what the tasks need (2 s), once, and exempt what is there now from garbage collection.
+    """Import what the tasks need (2 s), once, and exempt all present objects from garbage collection.
 
-    Cosmos collects garbage after each dbt task; where all tasks run in one process, under `airflow dags test`, going
+    Cosmos collects garbage after each dbt task. Under `airflow dags test`, where all tasks run in one process, going
     through everything that Airflow and dbt have imported took 0.5 s of each task's 1.4 s.
     """
     dbt = ("dbt.cli.main", "dbt.task.build", f"dbt.adapters.{database_type}.impl")

@@ -1,4 +1,4 @@
-"""What dbt's manifest says of a data test: what it looks for, what a failure means and what to do."""
+"""Reads the description of a data test from dbt's manifest: what a failure means and what to do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def test_description(test: Mapping[str, Any], manifest: Mapping[str, Any]) -> str | None:
-    """Return what a failure of a data test means and what to do, on one line; None where nothing says it.
+    """Return what a failure of a data test means and what to do, on one line, or None if it is not documented.
 
-    A test's own description goes first; else a singular test has it in its first comment, a generic one in the docs
-    block `test_<name>` (dbt/tests/generic/descriptions.md).
+    The test's own description takes precedence. Otherwise a singular test has it in its first comment, a generic one in
+    the docs block `test_<name>` (dbt/tests/generic/descriptions.md).
     """
     if test["description"]:
         text = str(test["description"])

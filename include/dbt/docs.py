@@ -1,7 +1,7 @@
 """dbt's documentation of the project as one page. `python -m include.dbt.docs` writes it; Airflow's UI shows it.
 
-dbt is imported when it is run. Where the warehouse has tables, the page has what the warehouse says of them (columns,
-types, sizes) and the compiled SQL; else, as when an image is built, only what the project says.
+dbt is imported when it is run. If the warehouse has tables, the page includes its catalog (columns, types, sizes) and
+the compiled SQL. Otherwise, for example when an image is built, it has only what the project contains.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from include.warehouse import WarehouseError, open_warehouse
 
 INDEX = "static_index.html"
 FILES = ("manifest.json", "catalog.json", INDEX)
-"""What Cosmos serves. The page holds the other two."""
+"""The page that Cosmos serves. It contains the other two files."""
 
 _WITHOUT_WAREHOUSE = ["--empty-catalog", "--no-compile"]
 
 
 def docs_dir() -> Path:
-    """Return the folder of the documentation, which env.sh and the Dockerfile name to Cosmos."""
+    """Return the folder of the documentation. env.sh and the Dockerfile pass it to Cosmos."""
     return target_dir() / "docs"
 
 
 def write_docs(settings: Settings, *, catalog: bool) -> Path:
-    """Write the documentation, with or without what the warehouse says; return the page's path.
+    """Write the documentation, with or without the warehouse's catalog; return the page's path.
 
-    Readers see the old page or the new one. Raises DbtFailed, and the page is as it was.
+    Readers see either the old page or the new one. Raises DbtFailed, which leaves the old page.
     """
     command = ["docs", "generate", "--static", "--quiet", *([] if catalog else _WITHOUT_WAREHOUSE)]
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _write_and_tell(without: str | None) -> None:
-    """Write the documentation and print its path; `without` says why the catalogue is left out, if it is."""
+    """Write the documentation and print its path. `without` is the reason why the catalog is left out, if it is."""
     settings = load_settings()
     try:
         if without is None and not open_warehouse(settings).has_history():

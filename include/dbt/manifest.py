@@ -1,6 +1,6 @@
 """dbt's manifest: the parsed project, from which the DAG is rendered. `python -m include.dbt.manifest` builds it.
 
-dbt is imported when the project is parsed or loaded: that takes seconds, and the DAG file imports this module.
+The DAG file imports this module, so dbt, whose import takes seconds, is imported only to parse or load the project.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _NOT_SOURCES = {"target", "logs", "dbt_packages", "__pycache__", "@eaDir"}
 
 
 class StaleManifest(PipelineError):
-    """dbt's manifest is older than the dbt project; the message names the command that builds it."""
+    """dbt's manifest is older than the dbt project. The message names the command that builds it."""
 
 
 def target_dir() -> Path:
-    """Return the folder of dbt's artifacts of the project."""
+    """Return the folder of the project's dbt artifacts."""
     return runner.DBT_DIR / "target"
 
 
 def manifest_path() -> Path:
-    """Return the path of the project's manifest, once it is built."""
+    """Return the path of the project's manifest, which may not exist yet."""
     return target_dir() / "manifest.json"
 
 
@@ -77,8 +77,8 @@ def _walk(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 def check_manifest() -> Path:
     """Return the manifest's path, or raise StaleManifest if it was built from other sources.
 
-    Where there is none yet, it is built (5 s): in a checkout that Airflow is pointed at without `make` or an image's
-    build before, as `astro dev start --standalone` does. Raises DbtFailed when the project cannot be parsed.
+    If there is none yet, build it (5 s). That happens in a checkout that Airflow uses without `make` or an image build,
+    for example with `astro dev start --standalone`. Raises DbtFailed if the project can't be parsed.
     """
     built_from = _built_from()
     if built_from is None:
@@ -93,9 +93,9 @@ def _built_from() -> str | None:
 
 
 def build_manifest() -> bool:
-    """Build the manifest unless it is up to date; return whether it was built.
+    """Build the manifest unless it is up to date; return True if it was built.
 
-    Raises DbtFailed, naming the file, when the project cannot be parsed.
+    Raises DbtFailed, which names the file, if the project can't be parsed.
     """
     digest = sources_digest()
     if _built_from() == digest:
@@ -114,11 +114,11 @@ def build_manifest() -> bool:
 
 
 def load_manifest(settings: Settings) -> Manifest:
-    """Return dbt's parsed project, a new object each time (30 ms), parsing only what was never parsed before (4 s).
+    """Return dbt's parsed project, a new object each time (30 ms); parse it if it is not stored yet (4 s).
 
     dbt's own partial parsing would start over whenever DUCKDB_PATH, --profile or --target differ in any way from the
-    last dbt command in the folder. What a parse really depends on are the sources and the names in the profile, so
-    one parse is kept for each of these.
+    last dbt command in the folder. A parse really depends only on the sources and the names in the profile, so one
+    parse is stored for each combination.
     """
     from dbt.contracts.graph.manifest import Manifest
     from dbt.parser.manifest import extended_mashumuro_decoder
@@ -129,7 +129,7 @@ def load_manifest(settings: Settings) -> Manifest:
 
 
 def current_manifest(settings: Settings) -> Path:
-    """Return the path of manifest.json as the current sources give it, parsing only what was never parsed before.
+    """Return the path of the manifest.json of the current sources; parse them if the result is not stored yet.
 
     Unlike manifest_path(), from which the DAG is rendered, it can't be missing or stale. Raises DbtFailed.
     """
@@ -142,7 +142,7 @@ def _parsed(settings: Settings) -> Path:
 
 
 def _parsed_path(settings: Settings) -> Path:
-    """Return where the parse of the current sources for this target, and the settings that it reads, is kept."""
+    """Return where the parse of the current sources, for this target and the settings that it reads, is stored."""
     databricks = settings.databricks
     depends_on = [sources_digest(), settings.dbt_target, settings.duckdb_path.stem]
     if databricks:
@@ -164,9 +164,9 @@ def _parse(settings: Settings) -> Path:
 
 
 def layer_of(unique_id: str, nodes: Mapping[str, Any]) -> Layer:
-    """Return the layer of one of the manifest's `nodes`, by its tag; a data test has the last layer that it reads from.
+    """Return the layer of one of the manifest's `nodes`, by its tag. A data test has the last layer that it reads from.
 
-    Raises ValueError naming a node that carries no layer's tag.
+    Raises ValueError, which names the node, if it has no layer's tag.
     """
     node = nodes[unique_id]
     if node["resource_type"] == "test":
@@ -180,9 +180,9 @@ def layer_of(unique_id: str, nodes: Mapping[str, Any]) -> Layer:
 
 
 def tests_of_several_tables() -> dict[Layer, list[str]]:
-    """Map each layer to the names, in order, of the data tests that read several tables, the last ones of that layer.
+    """Map each layer to the sorted names of the data tests that read several tables, the last of them in that layer.
 
-    Raises as layer_of().
+    Raises like layer_of().
     """
     nodes = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"]
     tests: dict[Layer, list[str]] = {layer: [] for layer in LAYERS}

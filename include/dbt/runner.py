@@ -1,6 +1,6 @@
-"""dbt in this process: run with the settings' environment, its results kept, the warehouse released.
+"""Runs dbt in this process with the settings' environment, keeps its results, and releases the warehouse.
 
-dbt is imported when it is run: that takes seconds, and the DAG file imports this module.
+The DAG file imports this module, so dbt, whose import takes seconds, is imported only when it is run.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ PROFILE = "lc_pipeline"
 
 
 class DbtFailed(PipelineError):
-    """dbt could not be run at all (as opposed to: it ran, and a node failed)."""
+    """dbt could not run at all. (If it runs and a node fails, that is in the result.)"""
 
 
 class NodeProgress:
-    """Says how many nodes of a dbt command are done, and which are running, from dbt's events."""
+    """Shows from dbt's events how many nodes of a command are done, and which are running."""
 
     def __init__(self, update: Update) -> None:
         self._update = update
@@ -43,7 +43,7 @@ class NodeProgress:
         self._done: set[str] = set()
 
     def on_event(self, event: EventMsg) -> None:
-        """Take an event; dbt calls this in each of its threads."""
+        """Handle an event. dbt calls this in each of its threads."""
         kind = event.info.name
         if kind == "ConcurrencyLine":
             self._total = event.data.node_count
@@ -69,9 +69,9 @@ def run_dbt(
 ) -> dbtRunnerResult:
     """Run a dbt command and keep its results among the artifacts of run `run_id`.
 
-    `args` are dbt's arguments without the folders, e.g. `["build", "--full-refresh"]`; `manifest` is the parsed
-    project, of include.dbt.manifest; `on_event` is called with each of dbt's events. Raises DbtFailed when dbt did not
-    get as far as running nodes; failed nodes and tests are in the result, whose `success` is then False.
+    `args` are dbt's arguments without the folders, e.g. `["build", "--full-refresh"]`; `manifest` is the parsed project
+    from include.dbt.manifest; `on_event` is called with each of dbt's events. Raises DbtFailed if dbt did not get as
+    far as running nodes. Failed nodes and tests are in the result, whose `success` is then False.
     """
     with tempfile.TemporaryDirectory() as target:
         result = invoke(settings.connected(), args, Path(target), manifest=manifest, run_id=run_id, on_event=on_event)
@@ -90,9 +90,9 @@ def invoke(
     run_id: str = "",
     on_event: Callable[[EventMsg], None] | None = None,
 ) -> dbtRunnerResult:
-    """Run a dbt command that writes its artifacts to `target`, whatever comes of it.
+    """Run a dbt command that writes its artifacts to `target`, and return its result.
 
-    Environment and working directory are as before afterwards, and the warehouse is released.
+    Afterwards the environment and the working directory are restored and the warehouse is released, also on failure.
     """
     from dbt.cli.main import dbtRunner
 
@@ -106,13 +106,13 @@ def invoke(
 
 
 def environment_of_run(settings: Settings, run_id: str) -> dict[str, str]:
-    """Return the variables that dbt reads: those of the settings, and the run that its query comment names."""
+    """Return the variables that dbt reads: the settings, and the run id for the query comment."""
     return settings.dbt_environment() | ({"PIPELINE_RUN": run_key(run_id)} if run_id else {})
 
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables; restore the environment, which dbt writes to, and the working directory."""
+    """Set environment variables for the body; then restore the environment, which dbt changes, and the directory."""
     before, folder = dict(os.environ), Path.cwd()
     os.environ.update(variables)
     try:
@@ -126,8 +126,8 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 def release_warehouse() -> None:
     """Close what dbt left open in this process.
 
-    dbt-duckdb keeps the file open, and locked, for as long as the process lives; under `airflow dags test` and in
-    include.deliver the exports come next in the same process. dbt-databricks' sessions are closed by dbt itself.
+    dbt-duckdb keeps the file open and locked as long as the process lives, but under `airflow dags test` and in
+    include.deliver the exports follow in the same process. dbt closes dbt-databricks' sessions itself.
     """
     from dbt.adapters.factory import reset_adapters
 

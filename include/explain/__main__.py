@@ -1,7 +1,7 @@
-"""Why is this so? All that became of an account or a customer: `python -m include.explain account A1`.
+"""Explain the history of an account or a customer: `python -m include.explain account A1`.
 
-Every version with the record that made it, quarantined and duplicate records, days on which the key was away or an
-orphan, and the interest with its arithmetic. Names are masked.
+Shows every version with the record that made it, quarantined and duplicate records, days on which the key was absent or
+an orphan, and how the interest was calculated. Names are masked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A key's records in the landing, and what staging makes of them.
+"""A key's records in the landing, and how staging judges them.
 
-The landing is on this machine on both engines, so DuckDB reads it, and skips the parts of a file that can't have the
-key. The rules are those of the models stg_*_checked, whose SQL is executed over the key's records alone.
+On both engines the landing is on this machine, so DuckDB reads it and skips the parts of a file that can't have the
+key. The rules are the SQL of the models stg_*_checked, which runs over the key's records only.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Record:
 
     @property
     def content(self) -> tuple[object, ...]:
-        """What makes a record the same as another: all but its place in the file."""
+        """The values by which records are compared: all but the place in the file."""
         return (*self.fields.items(), self.raw_record, self.malformed_reason, self.loaded_at)
 
 
 @dataclass(frozen=True)
 class CheckedRecord:
-    """A record, and what became of it."""
+    """A record and its status."""
 
     record: Record
     status: str
@@ -59,9 +59,9 @@ class CheckedRecord:
 def records_of_key(
     connection: duckdb.DuckDBPyConnection, landing: Path, entity: Entity, key: int | str, delivery: Delivery
 ) -> tuple[Record, ...]:
-    """Return the records of a delivery whose key is this one, in the order of the file.
+    """Return the records of a delivery that have this key, in the order of the file.
 
-    Raises OSError or duckdb.Error where the landed file can't be read.
+    Raises OSError or duckdb.Error if the landed file can't be read.
     """
     path = landing / delivery.file(entity.file).path
     columns = declared_columns(entity)
@@ -90,7 +90,7 @@ def records_of_key(
 
 @dataclass
 class Rules:
-    """Staging's rules for one entity, in a database of their own; made by rules_of()."""
+    """Staging's rules for one entity, in a separate database. Use rules_of() to create it."""
 
     entity: Entity
     connection: duckdb.DuckDBPyConnection
@@ -99,9 +99,9 @@ class Rules:
     _known: dict[tuple[object, ...], tuple[tuple[int, str, tuple[str, ...]], ...]] = field(default_factory=dict)
 
     def check(self, key: int | str, records: Sequence[Record]) -> tuple[CheckedRecord, ...]:
-        """Return those of a delivery's records that are the key's, with what became of them.
+        """Return the records of a delivery that have the key, with their status.
 
-        Many deliveries have the same records, at other places of the file: they are checked once.
+        Many deliveries have the same records at other places of the file. Those are checked once.
         """
         content = tuple(record.content for record in records)
         if content not in self._known:
@@ -162,7 +162,7 @@ class _Compiled:
 
 @cache
 def _compiled(database_name: str, entity: Entity, digest: str) -> _Compiled:
-    """Have dbt compile a model for the embedded engine (a second), once for each state of the dbt project."""
+    """Compile a model with dbt for DuckDB (a second), once for each state of the dbt project."""
     with tempfile.TemporaryDirectory() as folder:
         settings = embedded(load_settings({}), Path(folder))
         settings = replace(settings, duckdb_path=Path(folder, database_name))

@@ -1,4 +1,4 @@
-"""What an explanation holds."""
+"""The content of an explanation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field, PlainSerializer
 from include.quality.report import Count, EntityName, FileName, Money, OrphanReason, Row, Section, Time
 
 Number = Annotated[Decimal, PlainSerializer(str)]
-"""An exact number that is no amount of money: a rate, a product before it is rounded. In JSON it is text."""
+"""An exact number that is not an amount of money: a rate, or a product before rounding. In JSON it is text."""
 
 Event = Literal[
     "new",
@@ -39,7 +39,7 @@ class Received(Section):
 
 
 class Version(Section):
-    """What the snapshot says of the key."""
+    """A version of the key in the snapshot."""
 
     columns: Row = Field(description="The cleaned values.")
     valid_from: Time = Field(description="delivered_at of the delivery that made it.")
@@ -78,7 +78,7 @@ class Profile(Section):
 
 
 class Episode(Section):
-    """Deliveries in a row of which the same is to be said; what is said of the first holds for all of them."""
+    """Consecutive deliveries with the same explanation. The details are those of the first one."""
 
     first: Time = Field(description="delivered_at of the first one.")
     last: Time = Field(description="delivered_at of the last one.")
@@ -97,7 +97,7 @@ class Episode(Section):
 
 
 class Explanation(Section):
-    """All that became of a key, delivery by delivery."""
+    """The history of a key, delivery by delivery."""
 
     entity: EntityName = Field(description="customer or account.")
     key: str = Field(description="The key.")

@@ -1,4 +1,4 @@
-"""An explanation for a terminal of 80 columns, and as a page of the style of the quality report."""
+"""Shows an explanation on a terminal of 80 columns, or as a page in the style of the quality report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS: dict[Event, str] = {
 
 
 def text_of(explanation: Explanation) -> str:
-    """Return an explanation as text of at most 80 columns; a word that is longer has a line of its own."""
+    """Return an explanation as text of at most 80 columns. A longer word has its own line."""
     head = (
         f"{explanation.entity} {explanation.key}: {_counted(explanation.versions, 'version')} in "
         f"{_counted(explanation.deliveries, 'delivery')}, {_period(explanation)} UTC"
@@ -107,7 +107,7 @@ def without_version(episode: Episode) -> str:
 
 
 def record_in_words(received: Received) -> str:
-    """Return a record as received: its raw text, else its fields as a line of CSV, NULL where it lacks one."""
+    """Return a record as received: its raw text, or else its fields as a line of CSV, with NULL for a missing one."""
     if received.raw_record is not None:
         return received.raw_record
     line = StringIO()
@@ -116,7 +116,7 @@ def record_in_words(received: Received) -> str:
 
 
 def when(time: datetime) -> str:
-    """Return a time in UTC, to the minute or as exact as it is."""
+    """Return a time in UTC: to the minute, or more exact if it has seconds."""
     text = f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}".rstrip("0").rstrip(".")
     return text.removesuffix(":00") if text.endswith(":00") else text.removesuffix(":")
 

@@ -1,4 +1,4 @@
-"""A key's way through all deliveries: records of the landing, versions of the snapshots, interest by dated rates."""
+"""The history of a key: the records of the landing, the versions of the snapshots, and the interest by dated rates."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Valid:
 
 @dataclass(frozen=True)
 class _Tables:
-    """What the warehouse has of a key: its versions, those of the other entity that belong to it, and all rates."""
+    """The warehouse's data on a key: its versions, the related versions of the other entity, and all rates."""
 
     columns: Sequence[str]
     versions: Sequence[_Valid]
@@ -55,7 +55,7 @@ class _Tables:
 
 @dataclass(frozen=True)
 class _State:
-    """What is to be said of a key after a delivery."""
+    """The state of a key after a delivery."""
 
     delivery: Delivery
     records: tuple[CheckedRecord, ...]
@@ -77,7 +77,7 @@ class _State:
         return [checked.record.content for checked in self.records]
 
     def said(self) -> tuple[object, ...]:
-        """What makes two deliveries the same to a reader: all but the places in the file."""
+        """The values by which two deliveries are the same to a reader: all but the places in the file."""
         contents = tuple((checked.record.content, checked.status, checked.reasons) for checked in self.records)
         return contents, self.version, self.orphan, self.interest, self.profile
 
@@ -85,10 +85,10 @@ class _State:
 def explain(
     settings: Settings, entity: Entity, key_text: str, *, at: datetime | None = None, show_names: bool = False
 ) -> Explanation:
-    """Return what became of a key in every processed delivery up to a moment, by default all of them.
+    """Return the history of a key in every processed delivery up to a moment, by default in all.
 
-    Names, and what may be one, are masked without `show_names`. Raises PipelineError where the key never existed, and
-    WarehouseError.
+    Names, and values that may be names, are masked unless `show_names` is set. Raises PipelineError if the key never
+    existed, and WarehouseError.
     """
     key = _key(entity, key_text)
     deliveries = processed_until(Ledger.load(settings.landing_path), at)
@@ -155,7 +155,7 @@ def _read(warehouse: Warehouse, entity: Entity, key: int | str, until: datetime)
 def _versions(
     warehouse: Warehouse, entity: Entity, columns: Sequence[str], which: str, until: datetime
 ) -> tuple[_Valid, ...]:
-    """Return versions as they were at `until`: a later run may have made and ended some."""
+    """Return the versions as they were at `until`. A later run may have begun and ended some."""
     found = rows(
         warehouse,
         f"select {', '.join(columns)}, dbt_valid_from, dbt_valid_to "
@@ -225,7 +225,7 @@ def _state(entity: Entity, delivery: Delivery, records: tuple[CheckedRecord, ...
 def _interest(
     account: Mapping[str, Any], customer: Mapping[str, Any], rates: Sequence[dict[str, Any]]
 ) -> Interest | None:
-    """Return the interest as models/marts/account_summary.sql calculates it; None where the account bears none."""
+    """Return the interest as models/marts/account_summary.sql calculates it, or None if the account bears none."""
     if account["account_type"] != "savings":
         return None
     balance = account["balance_amount"]
@@ -248,7 +248,7 @@ def _interest(
 
 
 def _with_reason(state: _State, records: Callable[[Entity, int | str, Delivery], Sequence[Record]]) -> _State:
-    """Return the state; a customer who is not known may have come in records that were quarantined."""
+    """Return the state. A customer who is unknown may have arrived only in quarantined records."""
     if state.orphan != "customer unknown" or state.version is None:
         return state
     came = records(CUSTOMER, state.version.columns["customer_id"], state.delivery)
@@ -261,7 +261,7 @@ def _with_reason(state: _State, records: Callable[[Entity, int | str, Delivery],
 def _episodes(
     entity: Entity, states: Sequence[_State], columns: Sequence[str], *, show_names: bool
 ) -> Iterable[Episode]:
-    """Yield an episode for each row of deliveries of which the same is to be said."""
+    """Yield an episode for each group of consecutive deliveries with the same state."""
     before: _State | None = None
     start = 0
     for number, state in enumerate(states):
@@ -289,7 +289,7 @@ def _episodes(
 
 
 def _events(before: _State | None, now: _State, *, seen_before: bool) -> Iterable[Event]:
-    """Yield what a delivery did to a key; `before` is None in the first delivery that has it."""
+    """Yield what a delivery did to a key. `before` is None in the first delivery that has the key."""
     was = before.version if before else None
     if now.version and not was:
         yield "returned" if seen_before else "new"
@@ -357,7 +357,7 @@ def _exported_in(entity: Entity, state: _State) -> Iterable[str]:
 
 
 def _shown(row: Mapping[str, object], show_names: bool) -> Row:
-    """Return a row as text, masked unless names are to be shown."""
+    """Return a row as text, masked unless names are shown."""
     row = {name: str(value).lower() if isinstance(value, bool) else value for name, value in row.items()}
     if not show_names:
         return masked(row)

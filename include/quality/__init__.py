@@ -1,1 +1,1 @@
-"""The data-quality report of a run: what came in, what was found, what changed, the verdict."""
+"""The data quality report of a run: what was received, found and changed, and the verdict."""

@@ -1,4 +1,4 @@
-"""Builds the data-quality report of a run and writes it, whatever happened before (docs/DATA_QUALITY_GUIDE.md)."""
+"""Builds and writes the data quality report of a run, whatever happened in the run (docs/DATA_QUALITY_GUIDE.md)."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def write_report(
 ) -> Path:
     """Write the report of a run as JSON, and its page beside it; return the path of the JSON.
 
-    `failure` says why the run failed, where its delivery was taken and it failed later. Sections
-    that can't be computed, since the delivery was refused or the warehouse is locked, are null; `problems` says why.
-    A preview's report is marked as one, and is in no trend.
+    `failure` says why the run failed after its delivery was accepted. Sections that can't be computed, for example
+    because the delivery was refused or the warehouse is locked, are null, and `problems` says why. A preview's report
+    is marked as one and is in no trend.
     """
     begun = perf_counter()
     artifacts = artifacts_dir(settings, run_id)
@@ -141,7 +141,7 @@ def write_report(
 
 
 def _write_pages(report: Report, path: Path) -> None:
-    """Write the report's page and the index; what goes wrong is logged, since the report itself is there."""
+    """Write the report's page and the index. Errors are logged, since the report itself is already written."""
     try:
         write_pages(report, path)
     except Exception:
@@ -160,7 +160,7 @@ def _versions(settings: Settings) -> Versions:
 
 
 class _TableReader:
-    """Reads what comes from the tables: None where it can't be read, and `problems` says why."""
+    """Reads the values that come from the tables. A value that can't be read is None, and `problems` says why."""
 
     def __init__(
         self, settings: Settings, run: Run, warehouse: Warehouse, models: Sequence[BuiltNode], problems: Sequence[str]
@@ -233,7 +233,7 @@ class _TableReader:
     def _check_interest_before(
         self, interest: Interest | None, earlier: Sequence[PastReport], previous: Delivery
     ) -> None:
-        """Add a problem if the previous delivery's report ended with another interest than this one begins with."""
+        """Add a problem if this report's interest before differs from the interest after of the previous one."""
         said = next(
             (
                 report.interest.after
@@ -261,7 +261,7 @@ class _TableReader:
         return files, sums
 
     def _attempt(self, query: Callable[[], T], *tables_read: Sequence[str]) -> T | None:
-        """Return what a query gives; None where a table that it reads was not built, or can't be read."""
+        """Return the result of a query, or None if a table that it reads was not built or can't be read."""
         missing = [table for names in tables_read for table in names if table not in self._built]
         self._left_out += [table for table in missing if table not in self._left_out]
         if missing or not self._readable:
@@ -278,9 +278,9 @@ class _TableReader:
             return None
 
     def rows_found_by(self, test: DataTest, kept_in: str | None) -> DataTest:
-        """Return a test with what the tables say of it: the rows that it found, and of how many.
+        """Return a test with its failing rows and their share of all rows.
 
-        `kept_in` is the table of the rows, as they were when it ran. Without one the test's SQL is run again, on tables
+        `kept_in` is the table that kept the rows when the test ran. Without one, the test's SQL is run again, on tables
         that later layers may have changed.
         """
         if test.status not in ("warn", "fail"):
@@ -301,7 +301,7 @@ class _TableReader:
         )
 
     def _find_delivery(self) -> Delivery | None:
-        """Return the run's delivery; None where it was refused, or is no longer the one that the tables show."""
+        """Return the run's delivery, or None if it was refused or is no longer the one that the tables show."""
         run = self.run
         if run.delivered_at is None:
             self.problems.append("the delivery was not taken: the tables are as they were, and not described here")
@@ -324,7 +324,7 @@ class _TableReader:
         return last
 
     def _rows_of(self, test: DataTest) -> int | None:
-        """Count the rows of the tested model, once; None where a test compares several."""
+        """Return the number of rows of the tested model, counted once, or None if a test compares several models."""
         if len(test.models) != 1:
             return None
         name = test.models[0]
@@ -355,7 +355,7 @@ def _unknown_columns(delivery: Delivery, ledger: Ledger) -> tuple[UnknownColumn,
 
 
 def _against_previous(tests: Sequence[DataTest], earlier: Sequence[PastReport]) -> Comparison:
-    """Compare with the last report whose tests ran; a test that did not run now is neither new nor fixed."""
+    """Compare with the last report whose tests ran. A test that did not run now is neither new nor fixed."""
     previous = next((report for report in reversed(earlier) if _has_results(report)), None)
     before = {test.name for test in previous.tests if test.status in PROBLEM_STATUSES} if previous else set()
     now = {test.name for test in tests if test.status in PROBLEM_STATUSES}
@@ -416,7 +416,7 @@ def _sum(seconds: Iterable[float | None]) -> float | None:
 
 
 def _earlier_reports(folder: Path, run_id: str) -> list[tuple[str, PastReport]]:
-    """Return names and content of the last reports of other runs, oldest first; what holds no report is left out."""
+    """Return names and content of the last reports of other runs, oldest first. Other files are left out."""
     reports = []
     for path in written_reports(folder)[-TREND_RUNS:]:
         with suppress(OSError, ValidationError):
@@ -428,7 +428,7 @@ def _earlier_reports(folder: Path, run_id: str) -> list[tuple[str, PastReport]]:
 
 
 def _ingestion_note(path: Path, run_id: str) -> IngestionNote:
-    """Return what ingestion noted; where it did not come to that, the run is refused."""
+    """Return what ingestion recorded. If it did not get that far, the run counts as refused."""
     try:
         return IngestionNote.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):

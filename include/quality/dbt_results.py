@@ -1,4 +1,4 @@
-"""What dbt says of a run: each node of the manifest with its status, from the run_results that its tasks left."""
+"""dbt's results of a run: each node of the manifest with its status, from the run_results of the run's tasks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _NO_RESULT = {"status": "not_run", "execution_time": None, "message": None, "fai
 
 @dataclass(frozen=True)
 class DbtResults:
-    """What was built and the data tests, both in the order of their layers, and dbt's last result of each node.
+    """The built nodes and the data tests, both in the order of their layers, and dbt's last result of each node.
 
-    Of a test, what its tables say (`rows`, `failure_share`, `failing_rows`, `kept_in`) is left open. The mapping
-    `kept_in` names the table in the schema test_failures of each test that has one.
+    The values of a test that come from tables (`rows`, `failure_share`, `failing_rows`, `kept_in`) are not set yet. The
+    mapping `kept_in` names the table in the schema test_failures of each test that has one.
     """
 
     models: tuple[BuiltNode, ...]
@@ -34,7 +34,7 @@ class DbtResults:
 
 
 def load_results(manifest_path: Path, artifacts: Path) -> DbtResults:
-    """Return the project's nodes as the manifest has them, with what became of them in the run; the last try counts."""
+    """Return the project's nodes from the manifest with their results in the run. The last try counts."""
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     nodes = {
         unique_id: node
@@ -115,7 +115,7 @@ def _data_test(
 
 
 def _downstream(parents: Iterable[str], manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the models and snapshots that are built from the tested ones."""
+    """Return the names of the models and snapshots downstream of the tested ones."""
     reached: set[str] = set()
     waiting = list(parents)
     while waiting:

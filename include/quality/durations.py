@@ -1,4 +1,4 @@
-"""How long the task groups of a run worked: from what its steps noted and dbt says of its nodes."""
+"""How long the task groups of a run worked, from the times of its steps and of dbt's nodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from include.quality.report import TASK_GROUPS, TaskGroup, TaskGroupSeconds
 Interval = tuple[datetime, datetime]
 
 _TASK_GROUP_OF = {"ingest": "ingest"}
-"""The task group of a step; every other step is one of the exports."""
+"""The task group of a step. All other steps belong to the exports."""
 
 
 def task_group_seconds(
@@ -27,7 +27,7 @@ def task_group_seconds(
     *,
     report_seconds: float,
 ) -> tuple[TaskGroupSeconds, ...]:
-    """Return for each task group the seconds in which at least one of its steps or dbt nodes was at work.
+    """Return for each task group the seconds in which at least one of its steps or dbt nodes was running.
 
     `nodes` are the manifest's, `results` dbt's result of each that has one, by unique id.
     """

@@ -1,4 +1,4 @@
-"""What became of a delivery's records as a picture: for each file a lane of steps, and the ribbons between them."""
+"""Draws the flow of a delivery's records: for each file a lane of steps, with ribbons between them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from include.quality.report import Balances, Reconciliation, Report
 Kind = Literal["main", "quiet", "warn"]
 
 BAND = 4.5
-"""How thick all records of a file are together, in em."""
+"""The height of all records of a file together, in em."""
 THINNEST = 0.14
-"""How thick the smallest number of records is, in em: one in a million has to be seen, too."""
+"""The minimum height of a ribbon, in em, so that one record in a million is visible."""
 MARGIN = 0.5
 
 
 @dataclass(frozen=True)
 class Step:
-    """Some records, where they are, and their money."""
+    """A group of records: where they are, and their money."""
 
     kind: Kind
     label: str
@@ -32,7 +32,7 @@ class Step:
 
     @property
     def lines(self) -> int:
-        """How many lines of text it takes: an amount stands below its name where both are too long for one line."""
+        """The number of lines of its text: an amount is below its name if both are too long for one line."""
         amounts = [amount for amount in (self.balance, self.interest) if amount is not None]
         return 1 + len(amounts) + sum(abs(amount) >= 10**12 for amount in amounts) + len(self.notes)
 
@@ -47,9 +47,9 @@ class Ribbon:
 
 @dataclass(frozen=True)
 class Lane:
-    """The way of a file's records: the file, what became of them, where they ended; heights in em.
+    """The path of a file's records: the file, their statuses, where they ended; heights in em.
 
-    `ends` is empty where the marts were not reached.
+    `ends` is empty if the marts were not reached.
     """
 
     file: Step
@@ -63,7 +63,7 @@ class Lane:
 
     @property
     def parts(self) -> tuple[tuple[Kind, int], ...]:
-        """Of each outcome, its kind and records."""
+        """The kind and the records of each outcome."""
         return tuple((step.kind, step.records or 0) for step in self.outcomes)
 
 

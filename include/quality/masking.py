@@ -1,4 +1,4 @@
-"""Which columns a report shows: those known to be harmless. Names, raw text and columns unknown here are masked."""
+"""Masks the rows of a report: only columns that are known to be harmless are shown, so no names and no raw text."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _OTHERS = """
     total_accounts_count tiers_from_the_beginning version_number tier_number
     column_name expected_type found_type
 """
-"""Ids, amounts, rates, flags, times, counts and reasons: of the tables, and what tests make of them."""
+"""Columns of tables and tests that are shown: ids, amounts, rates, flags, times, counts and reasons."""
 
 _TESTED = ("unique_field", "value_field", "from_field")
-"""What dbt's generic tests call the column that they test."""
+"""Names that dbt's generic tests give to the column that they test."""
 
 _SHIFTED = frozenset({"source_row_number", "failure_reasons", "malformed_reason", "loaded_at"})
-"""What is shown of a malformed record: its fields may stand in one another's columns, a name in the balance's."""
+"""The columns of a malformed record that are shown. Its fields may be shifted, for example a name into the balance."""
 
 _KEYWORDS = frozenset(["yes", "y", "no", "n", "true", "false", "savings", "checking", "null", "none", "n/a"])
 
@@ -38,14 +38,14 @@ _LONGEST = 200
 
 
 def shown_columns() -> frozenset[str]:
-    """Return the columns that are shown: the harmless ones of the files, and what models and tests make of them."""
+    """Return the columns that are shown: the harmless ones of the files, and those of models and tests."""
     return harmless_columns() | frozenset(_OTHERS.split())
 
 
 def masked(row: Mapping[str, object], *, tested_column: str | None = None) -> Row:
-    """Return a row as text, what is not known to be harmless masked.
+    """Return a row as text, with every column masked that is not known to be harmless.
 
-    `tested_column` is the one that dbt's generic tests show under a name of theirs.
+    `tested_column` is the column that dbt's generic tests show under another name.
     """
     reasons = str(row.get("failure_reasons") or "")
     is_malformed = reasons.startswith("malformed") or row.get("malformed_reason") is not None
@@ -58,7 +58,7 @@ def masked(row: Mapping[str, object], *, tested_column: str | None = None) -> Ro
 
 
 def aware(value: datetime) -> datetime:
-    """Return a time of an engine, which is UTC, with its time zone."""
+    """Return an engine's time, which is in UTC, with its time zone."""
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 

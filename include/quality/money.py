@@ -1,4 +1,4 @@
-"""What a delivery moves in money: balances from the file to the exports, and the yearly interest before and after."""
+"""The money of a delivery: balances from the file to the exports, and the yearly interest before and after."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _EQUATIONS = (
 
 
 def balances(sums: Mapping[str, Any]) -> Balances:
-    """Return the balances with the equations that don't hold; a sum that is not given is null."""
+    """Return the balances and the equations that don't hold. A sum that is not given is null."""
     mismatches = []
     for left, right in _EQUATIONS:
         if any(sums.get(name) is None for name in (*left, *right)):
@@ -46,7 +46,7 @@ def balances(sums: Mapping[str, Any]) -> Balances:
 
 
 def of_file(classified: Sequence[Classified]) -> Sums:
-    """Return the sums over the records of accounts.csv; a malformed one's balance may be another field's."""
+    """Return the sums over the records of accounts.csv. The balance of a malformed record may be another field."""
     readable = [group for group in classified if not group.is_malformed]
 
     def of_status(*statuses: str) -> Decimal:
@@ -120,9 +120,9 @@ def of_marts(warehouse: Warehouse, delivery: Delivery) -> tuple[tuple[MartChange
 def exported(
     output_path: Path, delivery: Delivery, *, run_id: str | None
 ) -> tuple[tuple[ExportedFile, ...] | None, Sums]:
-    """Return the files that readers see and the sums in them; None and no sums where they are not of this delivery.
+    """Return the published files and the sums in them; None and no sums if they are not of this delivery.
 
-    With `run_id` they must be of this run, too. Raises OSError, ValueError or duckdb.Error where they can't be read.
+    With `run_id` they must also be of this run. Raises OSError, ValueError or duckdb.Error if they can't be read.
     """
     if not (output_path / MANIFEST).exists():
         return None, {}
@@ -144,12 +144,12 @@ def exported(
 def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None) -> Interest:
     """Return the yearly interest before and after the delivery, by cause.
 
-    account_summary no longer has the amounts of before. They are calculated from the history: the versions valid just
-    before the delivery, by the rates of the `previous` one. An account that stays is calculated with the new
-    balance, then with the new loan flag, too; what account_summary then differs by is the rate's.
+    account_summary no longer has the previous amounts. They are calculated from the history: the versions valid just
+    before the delivery, with the rates of the `previous` one. An account that stays is then calculated with the new
+    balance, and then also with the new loan flag; the remaining difference to account_summary is due to the rates.
 
-    Only accounts that the delivery touched are looked at, those with a new row in account_summary and those whose or
-    whose customer's version it ended: the others' interest is what it was. Calculating all 3 million took 7 s.
+    Only accounts that the delivery touched are read: those with a new row in account_summary, and those where a version
+    of the account or its customer ended. The interest of all others is unchanged. Calculating all 3 million took 7 s.
     """
     at = literal(delivery.delivered_at)
     accounts, customers, savings, summaries = (
@@ -279,13 +279,13 @@ def rates_of(warehouse: Warehouse, time: datetime) -> list[dict[str, Any]]:
 
 
 def all_rates(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Return the tiers of every set of rates, as the warehouse has them."""
+    """Return the tiers of every set of rates in the warehouse."""
     found = rows(warehouse, f"select * from {warehouse.relation('marts', 'interest_rate_tier')}")
     return [{"valid_from_date": None, **tier} for tier in found]  # a table of before 1.0 has one set, without a day
 
 
 def in_force(tiers: Sequence[dict[str, Any]], time: datetime) -> list[dict[str, Any]]:
-    """Return those of some tiers that held at a time, the highest first: as macros/rates_in_force.sql does."""
+    """Return the tiers that held at a time, the highest first, as macros/rates_in_force.sql does."""
     day = time.astimezone(UTC).date()
     reached = [tier for tier in tiers if tier["valid_from_date"] is None or tier["valid_from_date"] <= day]
     newest = max((tier["valid_from_date"] for tier in reached if tier["valid_from_date"]), default=None)
@@ -296,7 +296,7 @@ def in_force(tiers: Sequence[dict[str, Any]], time: datetime) -> list[dict[str, 
 def interest_of(balance: str, has_loan: str, tiers: Sequence[Mapping[str, Any]]) -> str:
     """Return the interest on a balance as an expression: models/marts/account_summary.sql with the tiers written out.
 
-    NULL where the balance or the flag is. A rate has four places, so the product has six.
+    It is NULL if the balance or the flag is. A rate has four places, so the product has six.
     """
     cases = [
         f"when {balance} >= {tier['from_balance_amount']} then case when {has_loan} "
@@ -313,5 +313,5 @@ def _rate(rate: Decimal) -> str:
 
 
 def total(expression: str) -> str:
-    """Return the sum of an amount as an expression; 0 where there is none."""
+    """Return the sum of an amount as an expression; 0 if there are no rows."""
     return f"cast(coalesce(sum({expression}), 0) as decimal(38, 2))"

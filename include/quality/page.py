@@ -32,19 +32,19 @@ from include.ui import PLAIN_KEY
 TEMPLATES = Path(__file__).with_name("templates")
 INDEX_PAGE = "index.html"
 INDEX_ENTRIES = "index.jsonl"
-"""What the index lists, a TrendEntry in each line, since the trend of a report ends after some runs."""
+"""The entries of the index, one TrendEntry per line. It is kept because a report's trend has only the last runs."""
 INDEXED_RUNS = 366
 
 TEXT_LIMIT = 1000
-"""How many characters of a text the page shows; the JSON has all of it."""
+"""How many characters of a text the page shows. The JSON has all of them."""
 DETAILED_FINDINGS = 12
-"""How many findings are shown with rows and SQL; the others are listed by layer, and the JSON has all of them."""
+"""How many findings are shown with rows and SQL. The others are listed by layer, and the JSON has all of them."""
 SQL_SHARE = 18_000
-"""How many characters all SQL of a page may have, shared by the detailed findings."""
+"""How many characters of SQL a page may have in total, shared by the detailed findings."""
 LISTED_REASONS = 40
 
 ATTENTION = ("error", "fail", "warn")
-"""Statuses of what is unfolded under findings, the gravest first."""
+"""Statuses of the findings that are shown in detail, the most serious first."""
 STATUS_WORDS = {
     "pass": "pass",
     "warn": "warn",
@@ -65,18 +65,18 @@ _NOT_TO_BE_SEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff"
     "\ud800-\udfff]|\r(?!\n)"
 )
-"""Control characters, marks that turn the direction of text, and what HTML or XML forbids."""
+"""Control characters, marks that change the direction of text, and characters that HTML or XML forbids."""
 
 
 def page_of(report_path: Path) -> Path:
-    """Return the path of a report's page, whether it is there or not."""
+    """Return the path of a report's page, which may not exist."""
     return report_path.with_suffix(".html")
 
 
 def write_pages(report: Report, report_path: Path) -> Path:
     """Write the page of a report that has been written, and the index of the reports' folder; return the page's path.
 
-    Where the page can't be written, none is left of an earlier try. Raises OSError.
+    If the page can't be written, the page of an earlier try is removed. Raises OSError.
     """
     page = page_of(report_path)
     try:
@@ -93,7 +93,7 @@ def write_pages(report: Report, report_path: Path) -> Path:
 
 
 def render_report(report: Report, report_path: Path) -> str:
-    """Return a report's page; `report_path` is that of its JSON, beside which the pages of other runs are."""
+    """Return a report's page. `report_path` is the path of its JSON, in the folder of the other runs' pages."""
     found = [node for node in (*report.models, *report.tests) if node.status in ATTENTION]
     findings = sorted(found, key=lambda node: ATTENTION.index(node.status))
     template = environment().get_template("page.html.j2")
@@ -110,7 +110,7 @@ def render_report(report: Report, report_path: Path) -> str:
 
 
 def render_index(entries: Iterable[TrendEntry], folder: Path) -> str:
-    """Return the page that lists runs; `entries` are newest first, `folder` is where their reports are."""
+    """Return the page that lists the runs. `entries` are newest first, `folder` has their reports."""
     template = environment().get_template("index.html.j2")
     return template.render(entries=list(entries), limit=INDEXED_RUNS, link=partial(_link, folder))
 
@@ -118,8 +118,8 @@ def render_index(entries: Iterable[TrendEntry], folder: Path) -> str:
 def _index_entries(report: Report, folder: Path) -> list[TrendEntry]:
     """Return the runs whose reports are in the folder, newest first.
 
-    They come from what the index had and, since it may be lost or may lack what a killed run has written, from the
-    report's own trend.
+    They come from the previous index and from the report's own trend, because the index may be lost or may lack the
+    report of a killed run.
     """
     known: dict[str, TrendEntry] = {}
     with suppress(OSError):
@@ -140,7 +140,7 @@ def _replace(path: Path, text: str) -> None:
 
 @cache
 def environment() -> Environment:
-    """Return Jinja2's environment for the pages; it keeps the compiled templates."""
+    """Return Jinja2's environment for the pages, which caches the compiled templates."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -173,14 +173,14 @@ def environment() -> Environment:
 
 
 def _link(folder: Path, entry: TrendEntry) -> str | None:
-    """Return the relative address of a run's page, else of its report; None where both are gone."""
+    """Return the relative address of a run's page, or else of its report, or None if both are gone."""
     report = Path(entry.report).name
     names = (page_of(Path(report)).name, report)
     return next((quote(name) for name in names if (folder / name).is_file()), None)
 
 
 def cut(text: str, limit: int = TEXT_LIMIT) -> Markup:
-    """Return the beginning of a text for HTML; what can't be seen, or turns text's direction, is made visible."""
+    """Return the beginning of a text for HTML. Invisible characters and direction marks are made visible."""
     if isinstance(text, Markup):
         return text
     shown = _NOT_TO_BE_SEEN.sub(lambda match: f"⟨U+{ord(match[0][0]):04X}⟩", text[:limit])
@@ -188,7 +188,7 @@ def cut(text: str, limit: int = TEXT_LIMIT) -> Markup:
 
 
 def bars(values: Iterable[float | Decimal | None], slots: int) -> list[tuple[str, str, str]]:
-    """Return x, y and height of a bar for each value but None and 0, in the last of `slots`, each 10 wide, 40 high."""
+    """Return x, y and height of a bar for each value except None and 0, in the last of `slots` (10 wide, 40 high)."""
     numbers = [float(value or 0) for value in values]
     first, largest = slots - len(numbers), max(numbers, default=0)
     heights = [max(38 * number / largest, 2) if number > 0 else 0 for number in numbers]
@@ -216,7 +216,7 @@ def signed(value: Decimal | int) -> str:
 
 
 def when(time: datetime, *, exact: bool = True) -> Markup:
-    """Return a time, in UTC, for HTML: to the minute, or as exact as it is."""
+    """Return a time in UTC for HTML: to the minute, or more exact if it has seconds."""
     time = time.astimezone(UTC)
     text = f"{time.day} {time:%b %Y, %H:%M}"
     if exact and (time.second or time.microsecond):
@@ -225,7 +225,7 @@ def when(time: datetime, *, exact: bool = True) -> Markup:
 
 
 def seconds(value: float) -> str:
-    """Return a length of time."""
+    """Format a duration."""
     if value < 9.95:
         return f"{value:.1f} s"
     whole = round(value)

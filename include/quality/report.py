@@ -1,4 +1,4 @@
-"""What a quality report holds. `python -m include.quality.report` writes the JSON schema that follows from it."""
+"""The content of a quality report. `python -m include.quality.report` writes the JSON schema that follows from it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from include.settings import PROJECT_ROOT, DatabaseType
 SCHEMA_PATH = Path(__file__).with_name("quality_report.schema.json")
 TREND_RUNS = 30
 LISTED = 20
-"""How many stale keys or orphan accounts are listed by name; all are counted."""
+"""How many stale keys or orphan accounts are listed by name. All are counted."""
 SAMPLE_ROWS = 5
 """How many failing rows of a test, or quarantined records of a reason, are shown."""
 
 SchemaVersion = Literal["2.0"]
 SCHEMA_VERSION: SchemaVersion = "2.0"
-"""Of reports of earlier versions, trend and comparison still read what they need (PastReport)."""
+"""Trend and comparison still read what they need from reports of earlier versions (PastReport)."""
 
 Status = Literal["pass", "warn", "fail", "error", "skipped", "not_run"]
 Severity = Literal["error", "warn"]
@@ -63,11 +63,11 @@ Money = Annotated[
 
 
 class NotAReport(PipelineError):
-    """A file holds no report, or one of another schema version; the message names the file and the first fault."""
+    """A file is not a report, or has another schema version. The message names the file and the first error."""
 
 
 class Section(BaseModel):
-    """A part of the report. It is not changed once it is made, and takes neither unknown fields nor other types."""
+    """A part of the report. It is immutable, and accepts neither unknown fields nor other types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
 
@@ -97,7 +97,7 @@ class Versions(Section):
 
 
 class IngestionNote(RunOutcome):
-    """What ingestion notes of a run for its report."""
+    """What ingestion records of a run for its report."""
 
     warnings: tuple[str, ...] = Field(
         default=(), description="What it warned of, as a file that is old: problems of the report."
@@ -166,7 +166,7 @@ class SeverityCounts(Section):
 
 
 class Node(Section):
-    """A node of the dbt project and what became of it in a run."""
+    """A node of the dbt project and its result in a run."""
 
     name: str = Field(description="Its name in dbt.")
     layer: Layer = Field(description="Its layer; of a test, the last one that it reads.")
@@ -396,7 +396,7 @@ class TrendEntry(Section):
 
 
 class Findings(Section):
-    """What was found in a run: all that the verdict follows from."""
+    """The findings of a run, from which the verdict follows."""
 
     schema_version: SchemaVersion = Field(description="Version of this schema.")
     run: Run = Field(description="The run and its delivery.")
@@ -466,7 +466,7 @@ class Report(Findings, title="Data-quality report of one run of lc_pipeline"):
 
 
 class _Past(BaseModel):
-    """A part of a report of any version since 1.0: what is not named here is passed over."""
+    """A part of a report of any version since 1.0. Fields that are not named here are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -515,7 +515,7 @@ class PastInterest(_Past):
 
 
 class PastReport(_Past):
-    """What trend and comparison need of an earlier report, of any version."""
+    """What trend and comparison need from an earlier report of any version."""
 
     run: PastRun
     verdict: Verdict
@@ -528,12 +528,12 @@ class PastReport(_Past):
 
 
 def written_reports(folder: Path) -> list[Path]:
-    """Return the reports of a folder, previews excepted, in the order in which they were written."""
+    """Return the reports of a folder, without previews, in the order in which they were written."""
     return sorted(folder.glob("quality_report_*.json"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def newest_report(folder: Path) -> Path:
-    """Return the report that was written last, previews excepted. Raises PipelineError where there is none."""
+    """Return the report that was written last, without previews. Raises PipelineError if there is none."""
     written = written_reports(folder)
     if not written:
         raise PipelineError(f"{folder} has no report yet: `make run` makes one")
@@ -548,7 +548,7 @@ class _WithoutFieldTitles(GenerateJsonSchema):
 
 
 def schema_text() -> str:
-    """Return the published schema of the report, as it stands in quality_report.schema.json."""
+    """Return the text of the published schema of the report, quality_report.schema.json."""
     report = Report.model_json_schema(schema_generator=_WithoutFieldTitles)
     sections = report.pop("$defs")
     head = {

@@ -1,4 +1,4 @@
-"""A report in a few lines for a terminal: `python -m include.quality.summary [REPORT]`, by default the newest one."""
+"""Print a summary of a report: `python -m include.quality.summary [REPORT]`, by default the newest one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from include.settings import load_settings
 def summary(path: Path, output_path: Path, *, is_kept: bool = True) -> str:
     """Return what came in, what was quarantined and why, what changed, where the outputs are, and the verdict.
 
-    A preview has no outputs. `is_kept` says whether there will be a report that a person can open.
+    A preview has no outputs. `is_kept` is True if the report will still exist for a person to open.
 
-    Raises OSError or NotAReport where `path` is no report.
+    Raises OSError or NotAReport if `path` is not a report.
     """
     report = Report.load(path)
     run = report.run

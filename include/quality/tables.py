@@ -1,4 +1,4 @@
-"""What the tables say of a delivery's records and keys, in SQL that both engines take."""
+"""Reads a delivery's records and keys from the tables, in SQL that runs on both engines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from include.warehouse import Warehouse
 
 @dataclass(frozen=True)
 class Classified:
-    """Records of a file with one status and the same reasons; `balance` sums those of `with_balance` of them."""
+    """Records of a file with the same status and reasons; `balance` is the sum over `with_balance` of them."""
 
     status: str
     reasons: tuple[str, ...]
@@ -40,12 +40,12 @@ class Classified:
 
     @property
     def is_malformed(self) -> bool:
-        """Whether their fields may stand in one another's columns."""
+        """True if their fields may be shifted into other columns."""
         return any(reason.startswith("malformed record") for reason in self.reasons)
 
 
 def classified_records(warehouse: Warehouse, entity: Entity) -> tuple[Classified, ...]:
-    """Return what became of the records of a file, in one pass over it."""
+    """Return the outcomes of a file's records, in one pass."""
     balance = _balance_of(entity, "records")
     found = rows(
         warehouse,
@@ -95,9 +95,9 @@ def reconciliation(delivery: Delivery, classified: Mapping[str, Sequence[Classif
 def quarantine_reasons(
     warehouse: Warehouse, classified: Mapping[str, Sequence[Classified]], before: Sequence[PastReason] | None
 ) -> tuple[QuarantineReason, ...]:
-    """Return for each file and reason how many records have it, now and `before`, and a few of them.
+    """Return for each file and reason how many records have it, now and `before`, with some examples.
 
-    A record can have several reasons. One that only records before had is there with 0.
+    A record can have several reasons. A reason that occurred only before is listed with 0.
     """
     counts_before = {(entry.file, entry.reason): entry.records for entry in before or ()}
     counts = dict.fromkeys((key for key, records in counts_before.items() if records), 0)
@@ -152,14 +152,13 @@ def _of_reason(reason: str, samples: Iterable[Mapping[str, Any]]) -> tuple[Row, 
 
 
 def stale_keys(warehouse: Warehouse) -> tuple[tuple[StaleKeys, ...], Decimal]:
-    """Return for each entity the keys that came in bad records alone and keep their last version (section 6.7).
+    """Return for each entity the stale keys (they arrived only in bad records and keep their last version).
 
-    Beside them, the sum of the stale accounts' balances.
+    Also return the sum of the stale accounts' balances.
     """
     found, balance = [], Decimal()
     for entity in ENTITIES:
-        # From the few quarantined keys outwards: to compare all current versions with all staged ones took twice as
-        # long.
+        # Start from the few quarantined keys: comparing all current versions with all staged ones took twice as long.
         stale = rows(
             warehouse,
             f"""
@@ -205,7 +204,7 @@ def stale_keys(warehouse: Warehouse) -> tuple[tuple[StaleKeys, ...], Decimal]:
 
 
 def orphan_accounts(warehouse: Warehouse) -> tuple[OrphanAccounts, Decimal]:
-    """Return the valid accounts whose customer is not current, with the reason (section 6.8), and their balances."""
+    """Return the orphans (valid accounts whose customer is not current) with the reason, and their balances."""
     orphans = rows(
         warehouse,
         f"""
@@ -252,16 +251,15 @@ def orphan_accounts(warehouse: Warehouse) -> tuple[OrphanAccounts, Decimal]:
 
 
 def histories(warehouse: Warehouse, delivery: Delivery) -> tuple[tuple[SnapshotIntegrity, ...], tuple[KeyChanges, ...]]:
-    """Return for each snapshot the integrity of its versions, and what the delivery made of the keys, in one pass.
+    """Return for each snapshot the integrity of its versions, and how the delivery changed the keys, in one pass.
 
-    A closed key has its last version end at `delivered_at`. Of the versions that begin at `delivered_at`, one of a key
-    without earlier versions is new, one that takes over where the last one ended is a change, one after a gap is a
-    return.
+    The last version of a closed key ends at `delivered_at`. A version that begins at `delivered_at` is new if the key
+    has no earlier version, a change if it begins where the previous version ended, and a return if there is a gap.
     """
     at = literal(delivery.delivered_at)
     integrity, changes = [], []
     for entity in ENTITIES:
-        # Only versions of a key that has several need the windows, which sort; the others are new or as they were.
+        # Only keys with several versions need the window functions, which sort. The others are new or unchanged.
         row = rows(
             warehouse,
             f"""
@@ -347,9 +345,9 @@ def histories(warehouse: Warehouse, delivery: Delivery) -> tuple[tuple[SnapshotI
 
 
 def failing_rows(warehouse: Warehouse, relation: str, tested_column: str | None = None) -> tuple[Row, ...]:
-    """Return the first rows, ordered by their columns, that a test found.
+    """Return the first failing rows of a test, ordered by their columns.
 
-    `relation` is its SQL in brackets, or the table that keeps them.
+    `relation` is the test's SQL in parentheses, or the table that keeps the rows.
     """
     columns = warehouse.query(f"select * from {relation} as failing limit 0").num_columns
     order = ", ".join(f"{place} nulls last" for place in range(1, columns + 1))
@@ -363,24 +361,24 @@ def count_rows(warehouse: Warehouse, layer: str, table: str) -> int:
 
 
 def rows(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
-    """Return a small result by column."""
+    """Return the rows of a small result, each as a mapping by column."""
     found: list[dict[str, Any]] = warehouse.query(sql).to_pylist()
     return found
 
 
 def literal(time: datetime) -> str:
-    """Return an aware time for SQL, the same one whatever the session's time zone."""
+    """Return an aware time for SQL, independent of the session's time zone."""
     return f"timestamp '{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%fZ}'"
 
 
 _TOTALS = """
     count(*) over () as total, cast(coalesce(sum(balance) over (), 0) as decimal(38, 2)) as total_balance
 """
-"""Totals over all rows of a query, however few of them are listed."""
+"""Totals over all rows of a query, although only some of them are listed."""
 
 
 def _balance_of(entity: Entity, relation: str) -> str:
-    """Return the balance of a row of an entity's table as an expression: NULL where the entity has none."""
+    """Return the balance in an entity's table as an expression; NULL if the entity has none."""
     return f"{relation}.balance_amount" if entity is ACCOUNT else "cast(null as decimal(18, 2))"
 
 

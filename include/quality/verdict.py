@@ -1,4 +1,4 @@
-"""The verdict of a report, and why, in one sentence: the first of these that holds."""
+"""The verdict of a report and its reason in one sentence: the first rule that applies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from include.quality.report import Findings, Verdict
 
 PROBLEM_STATUSES = ("warn", "fail", "error")
 _NAMED = 3
-"""How many tests, files or reasons a sentence names; the others are counted."""
+"""How many tests, files or reasons a sentence names. The others are counted."""
 
 
 def judge(found: Findings) -> tuple[Verdict, str]:
-    """Return the verdict and why, one sentence without its full stop.
+    """Return the verdict and its reason, one sentence without its full stop.
 
-    fail: refused, broken, incomplete or not reconciled; warn: something for the sender, or to look at; else pass.
+    fail: refused, broken, incomplete or not reconciled. warn: something to look at or for the sender. Otherwise pass.
     """
     failures = list(_failures(found))
     if failures:

@@ -1,7 +1,7 @@
-"""The guard before the pages that plugins serve: Airflow mounts a plugin's app without asking who calls.
+"""Guards the pages that plugins serve, because Airflow mounts a plugin's app without authentication.
 
-It knows the pages of this project and those of Cosmos, whose dbt docs show every model's SQL. Airflow is imported when
-a page is asked for: plugins load in each of its processes.
+It covers the pages of this project and those of Cosmos, whose dbt docs show every model's SQL. Plugins load in each
+Airflow process, so Airflow's modules are imported only when a page is requested.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _POLICIES = {
 
 
 class Guard:
-    """ASGI middleware: without a session 401, or the login page where a person navigates; without the right, 403."""
+    """ASGI middleware. Without a session: 401, or in a browser the login page. Without permission: 403."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -53,7 +53,7 @@ def _guarded_prefix(scope: Scope) -> str | None:
 
 
 async def _refusal(request: Request) -> Response | None:
-    """Return the answer to somebody who may not read the DAG; None to somebody who may."""
+    """Return the response for a user who may not read the DAG, or None for a user who may."""
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 

@@ -1,4 +1,4 @@
-"""Where a run's quality report is in Airflow's UI, and the link to it on the task that writes it."""
+"""The address of a run's quality report in Airflow's UI, and the link to it on the task that writes it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from include.ui import PAGES
 
 
 def report_url(dag_id: str, run_id: str) -> str:
-    """Return the address of a run's quality report, absolute where Airflow knows its own (`[api] base_url`)."""
+    """Return the address of a run's quality report; absolute if Airflow knows its own address (`[api] base_url`)."""
     base: str = conf.get("api", "base_url", fallback="")
     return f"{base.rstrip('/')}{PAGES}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
 
 
 class QualityReportLink(BaseOperatorLink):  # type: ignore[misc]
-    """Shown with each try of the task that has ended, whatever its state."""
+    """The link on the task. It is shown for each try that has ended, whatever its state."""
 
     name = "Quality report"
 

@@ -1,12 +1,12 @@
 """The pages of the quality reports, as the app that Airflow serves under `/data-quality`.
 
     /data-quality/                             the index of all reports
-    /data-quality/<name>.html                  a page, as the folder of the reports has it
-    /data-quality/dags/<DAG>/runs/<run id>     leads to the page of a run
-    /data-quality/explain/<entity>/<key>       what became of an account or a customer
+    /data-quality/<name>.html                  a page from the folder of the reports
+    /data-quality/dags/<DAG>/runs/<run id>     redirects to the page of a run
+    /data-quality/explain/<entity>/<key>       the explanation of an account or a customer
 
-include/ui/guard.py asks who calls. Settings are read for each page: a wrong one must not keep Airflow from loading the
-plugin, and the guard with it.
+include/ui/guard.py checks the user. Settings are read for each page, because a wrong setting must not keep Airflow from
+loading the plugin, which has the guard.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ INDEX = "index.html"
 EXPLAIN_SECONDS = 60
 
 _KEY = re.compile(rb'<bdi data-key="(account|customer)">(%b)</bdi>' % PLAIN_KEY.pattern.encode())
-"""A key in a page: a link, here, to what became of it."""
+"""A key in a page. Here it becomes a link to its explanation."""
 
 _PAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.html")
 
 
 def create_app() -> FastAPI:
-    """Return the app; it has no page of its own but for what is missing."""
+    """Return the app. Its only page of its own is the one for a missing report."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
 
     @app.get("/")
@@ -51,7 +51,7 @@ def create_app() -> FastAPI:
             return _nothing("No quality report", f"The DAG {dag_id} has none: the reports are of the runs of {DAG_ID}.")
         page = report_of(load_settings().data_quality_report_path, run_id, ".html")
         if page:
-            # Not the page itself: its links to others are relative to where all of them are.
+            # A redirect and not the page itself, whose links to other pages are relative to their folder.
             return RedirectResponse(f"{request.scope['root_path']}/{page.name}", status_code=302)
         return _nothing(
             "No quality report yet",
@@ -74,7 +74,7 @@ def create_app() -> FastAPI:
 
 
 def read_page(folder: Path, name: str) -> bytes | None:
-    """Return an HTML file's content; None where `folder` itself has no regular file, as opposed to a link, so named."""
+    """Return an HTML file's content, or None if `folder` has no regular file (links don't count) of that name."""
     if not _PAGE.fullmatch(name):
         return None
     try:
@@ -91,7 +91,7 @@ def read_page(folder: Path, name: str) -> bytes | None:
 
 
 def _explanation(entity: str, key: str) -> Response:
-    """Return the page of `python -m include.explain`, which reads tables, in a process of its own."""
+    """Return the page of `python -m include.explain`, which reads tables and runs in a separate process."""
     if "\0" in key:
         return _nothing("No explanation", "A key has no NUL.")
     command = [sys.executable, "-m", "include.explain", "--html", "--", entity, key]

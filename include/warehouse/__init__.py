@@ -1,7 +1,7 @@
-"""Where the tables are: what the Python beside dbt asks of an engine, with one module for each engine.
+"""The warehouse: the interface that Python code uses besides dbt, with one module per engine.
 
-An engine's module is imported when it is opened: the DAG file imports this one, and one engine doesn't need the other's
-libraries.
+The DAG file imports this module. An engine's module is imported only when its warehouse is opened, so neither engine
+needs the other's libraries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class WarehouseError(PipelineError):
-    """The warehouse can't be used; the message says why and what to do. `is_transient`: retrying may help."""
+    """The warehouse can't be used. The message says why and what to do. `is_transient`: retrying may help."""
 
     def __init__(self, message: str, *, is_transient: bool = False) -> None:
         super().__init__(message)
@@ -30,18 +30,18 @@ class WarehouseError(PipelineError):
 
 
 class StatementRejected(WarehouseError):
-    """The engine can't execute a statement, however often it is tried: a table is missing, or a value is wrong."""
+    """The engine can't execute a statement, and retrying is useless: a table is missing, or a value is wrong."""
 
 
 class WarehouseBusy(WarehouseError):
-    """Another process holds the warehouse; the message names it."""
+    """Another process holds the warehouse. The message names the process."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, is_transient=True)
 
 
 class CheckpointMissing(WarehouseError):
-    """The checkpoint from before the unfinished delivery is gone; the message names it and says what to do."""
+    """The checkpoint from before the unfinished delivery is gone. The message names it and says what to do."""
 
     def __init__(self, path: Path) -> None:
         remedy = "run `python -m include.rebuild`"
@@ -60,56 +60,53 @@ def is_rejection(message: str) -> bool:
 
 
 class Warehouse(Protocol):
-    """What ingestion, exports and the quality report need of an engine. Times are UTC, whatever the engine's type."""
+    """The interface for ingestion, exports and the quality report. Times are in UTC, whatever the engine's type."""
 
     def relation(self, schema: str, table: str) -> str:
         """Return the qualified name of a table of a layer, or of the test failures, for SQL."""
 
     def query(self, sql: str) -> pa.Table:
-        """Return a small result. Raises WarehouseError, e.g. where a table is missing."""
+        """Return a small result. Raises WarehouseError, e.g. if a table is missing."""
 
     def stream(self, sql: str) -> AbstractContextManager[pa.RecordBatchReader]:
-        """Open a result of any size, to be read in batches. Raises WarehouseError."""
+        """Open a result of any size, which is read in batches. Raises WarehouseError."""
 
     def check_session(self) -> None:
-        """Raise WarehouseError where the session's time zone is not UTC: times would be read and written shifted."""
+        """Raise WarehouseError if the session's time zone is not UTC: times would be read and written shifted."""
 
     def has_history(self) -> bool:
-        """Return True if the snapshots exist. Raises WarehouseError where that is not known."""
+        """Return True if the snapshots exist. Raises WarehouseError if that can't be found out."""
 
     def receive(self, landing: Path, delivery: Delivery) -> None:
-        """Put a landed delivery and the ledger where the engine reads them. May be called again after a crash."""
+        """Put a landed delivery and the ledger where the engine reads them. Can be called again after a crash."""
 
     def publish_tables(self) -> None:
-        """Replace the tables that consumers read, each at once, where the engine has them beside the marts."""
+        """Replace the tables that consumers read, each in one statement, if the engine has them besides the marts."""
 
     def checkpoint(self) -> None:
-        """Keep the state of all tables, to return to if the delivery about to begin is replaced by a correction."""
+        """Save the state of all tables, to return to it if the delivery that begins is replaced or discarded."""
 
     def restore(self) -> None:
-        """Return to the state that checkpoint() kept, which stays. Raises WarehouseError where none is kept."""
+        """Return to the state that checkpoint() saved, and keep it. Raises WarehouseError if there is none."""
 
     def take_over(self, rebuilt: Settings) -> None:
-        """Replace the history by the one that include.rebuild has made where `rebuilt` says."""
+        """Replace the history with the one that include.rebuild has built with the settings `rebuilt`."""
 
     def clear(self) -> None:
-        """Remove all that there is: of a rebuild that ended, or was killed."""
+        """Remove everything that a rebuild left, whether it ended or was killed."""
 
     def copy_history(self, database: Path) -> None:
-        """Copy the tables that a delivery changes into a new DuckDB file, and what checkpoint() kept beside it.
-
-        There is none where there is no history.
-        """
+        """Copy the kept tables into a new DuckDB file, with the checkpoint beside it. Without a history, do nothing."""
 
     def discard_checkpoint(self) -> None:
-        """Forget the state that checkpoint() kept."""
+        """Delete the state that checkpoint() saved."""
 
 
 def open_warehouse(settings: Settings, *, run_id: str = "") -> Warehouse:
-    """Return the warehouse of the settings' database type; nothing is connected before it is used.
+    """Return the warehouse for the settings' database type. It connects when it is first used.
 
-    `run_id` says in the engine's query history which run a statement is of. Raises SettingsError where an Airflow
-    connection lacks something.
+    `run_id` identifies the run in the engine's query history. Raises SettingsError if an Airflow connection lacks
+    something.
     """
     databricks = settings.connected().databricks
     if databricks:

@@ -1,4 +1,4 @@
-"""A Databricks SQL warehouse: tables in Unity Catalog, the landing in a volume of it."""
+"""A Databricks SQL warehouse, with the tables in Unity Catalog and the landing in a volume."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LEDGER = "ledger.jsonl"
 REACH_SECONDS = 20
 
 _RETRIES = {"_retry_delay_max": 10, "_retry_stop_after_attempts_count": 60}
-"""How long a warehouse that starts is waited for: connector 4.4 waits `_retry_delay_max` seconds each time. As in
+"""How long to wait for a warehouse that starts: connector 4.4 waits `_retry_delay_max` seconds each time. As in
 dbt/profiles.yml."""
 
 _SESSION = {"timezone": "UTC"}
@@ -48,18 +48,18 @@ _WRONG_SETTING = {
     403: "DATABRICKS_TOKEN (or the client's id and secret) is not accepted there, or lacks the right to use it",
     404: "DATABRICKS_HTTP_PATH names no SQL warehouse there",
 }
-"""What an HTTP status says of the settings; every other failure of a request may pass."""
+"""What these HTTP statuses mean for the settings. Every other failure of a request may be temporary."""
 
 
 class DatabricksWarehouse:
     """See include.warehouse.Warehouse.
 
-    A warehouse that is still starting, or answers 429 or 503, is waited for by the connector, 10 minutes at most; a
-    connection that is cut is tried again three times. A statement that Databricks rejects is not.
+    The connector waits at most 10 minutes for a warehouse that is starting or answers 429 or 503. A connection that is
+    cut is retried three times. A statement that Databricks rejects is not retried.
     """
 
     def __init__(self, settings: DatabricksSettings, checkpoint_path: Path, *, run: str = "") -> None:
-        """`checkpoint_path` is where checkpoint() keeps the tables' versions; `run` names the run in query history."""
+        """`checkpoint_path` is where checkpoint() saves the tables' versions; `run` names the run in query history."""
         self.settings = settings
         self._checkpoint_path = checkpoint_path
         self._comment = f"/* {json.dumps({'app': 'lc_pipeline', 'run': run})} */"
@@ -136,7 +136,7 @@ class DatabricksWarehouse:
             temporary.write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
 
     def restore(self) -> None:
-        """Return each table to its Delta version of then; one that was not there is dropped."""
+        """Restore each table to its saved Delta version. Drop tables that did not exist then."""
         if not self._checkpoint_path.exists():
             raise CheckpointMissing(self._checkpoint_path)
         for name, version in json.loads(self._checkpoint_path.read_text(encoding="utf-8")).items():
@@ -147,7 +147,7 @@ class DatabricksWarehouse:
                 self._run(f"restore table {relation} to version as of {version}")
 
     def take_over(self, rebuilt: Settings) -> None:
-        """Replace the tables that a delivery changes, each in one statement."""
+        """Replace the kept tables, each in one statement."""
         source = DatabricksWarehouse(self.settings.for_rebuild(), self._checkpoint_path)
         for layer, tables in KEPT_TABLES.items():
             self._run(f"create schema if not exists {self.quoted(self._schema(layer))}")
@@ -174,7 +174,7 @@ class DatabricksWarehouse:
                 kept.touch()  # there were no tables
 
     def _copy_table(self, database: Path, layer: str, table: str, version: str = "") -> None:
-        """Read a table in batches; its times become UTC without a zone, as DuckDB has them."""
+        """Read a table in batches. Its times become UTC without a zone, as in DuckDB."""
         with (
             self.stream(f"select * from {self.relation(layer, table)}{version}") as reader,
             duckdb_session.connect(database) as copy,
@@ -200,7 +200,7 @@ class DatabricksWarehouse:
         reraise=True,
     )
     def _run(self, statement: str) -> pa.Table:
-        """Execute a statement that may be executed twice, and return all its rows."""
+        """Execute a statement that can safely run twice, and return all its rows."""
         with self._cursor() as cursor:
             self._execute(cursor, statement)
             with self._explained():
@@ -236,7 +236,7 @@ class DatabricksWarehouse:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn errors of the connector and the SDK into ones that say what to do. Their messages hold no secret."""
+        """Turn errors of the connector and the SDK into errors that say what to do. The messages contain no secret."""
         address = f"{self.settings.url}{self.settings.http_path}"
         try:
             yield
@@ -258,7 +258,7 @@ class DatabricksWarehouse:
         return f"{self.settings.schema}_{name}"
 
     def _existing(self, layer: str) -> set[str]:
-        """The tables of a layer, views excepted."""
+        """Return the tables of a layer, without views."""
         found = self._run(
             f"select table_name from {self.quoted()}.information_schema.tables "
             f"where table_schema = {literal(self._schema(layer).lower())} and table_type <> 'VIEW'"
@@ -272,7 +272,7 @@ class DatabricksWarehouse:
 
     @cached_property
     def _config(self) -> Config:
-        """Who connects. Named outright, so that the SDK doesn't look for other credentials on this machine."""
+        """Return the credentials. They are explicit, so that the SDK doesn't look for others on this machine."""
         self._reach()
         settings = self.settings
         if settings.token:
@@ -290,7 +290,7 @@ class DatabricksWarehouse:
         return config
 
     def _reach(self) -> None:
-        """Raise WarehouseError where nothing answers: connector and SDK would try for a quarter of an hour."""
+        """Raise WarehouseError if nothing answers. The connector and the SDK would try for a quarter of an hour."""
         try:
             for attempt in tenacity.Retrying(
                 stop=tenacity.stop_after_delay(REACH_SECONDS), wait=tenacity.wait_fixed(1), reraise=True
@@ -309,7 +309,7 @@ class DatabricksWarehouse:
             return WorkspaceClient(config=self._config)
 
     def upload(self, source: Path, path: str) -> None:
-        """Copy a file into the volume, where it appears whole; the SDK sends a large one in parts."""
+        """Copy a file into the volume, where it appears only when complete. The SDK sends a large file in parts."""
         target = f"{self.settings.volume}/{path}"
         with self._explained():
             self.workspace.files.create_directory(str(PurePosixPath(target).parent))
@@ -323,7 +323,7 @@ class DatabricksWarehouse:
             return None
 
     def _remove(self, folder: str) -> None:
-        """Remove a folder of the volume and all that is in it, if it is there."""
+        """Remove a folder of the volume with its content, if it exists."""
         files = self.workspace.files
         try:
             with self._explained():

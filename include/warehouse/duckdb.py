@@ -31,7 +31,7 @@ BATCH_ROWS = 100_000
 
 
 class DuckDBWarehouse:
-    """See include.warehouse.Warehouse. A file that another process holds is waited for, 15 s in all."""
+    """See include.warehouse.Warehouse. If another process holds the file, wait for it, 15 s in total."""
 
     def __init__(self, path: Path, memory_limit: str = DEFAULT_MEMORY_LIMIT) -> None:
         self.path, self._memory_limit = path, memory_limit
@@ -54,11 +54,11 @@ class DuckDBWarehouse:
             try:
                 yield reader
             finally:
-                # An exception keeps the reader, the reader the database, and to connect to it would wait for that.
+                # An exception would keep the reader, and so the database, open, and a new connection would wait for it.
                 reader.close()
 
     def check_session(self) -> None:
-        """Nothing to check: each connection is set to UTC, and no server can say otherwise."""
+        """Do nothing: each connection is set to UTC, and there is no server that could change it."""
 
     def has_history(self) -> bool:
         if not self.path.exists():
@@ -74,7 +74,7 @@ class DuckDBWarehouse:
             duckdb_session.clear_spill(self.path)
 
     def publish_tables(self) -> None:
-        """Nothing to do: consumers read the exports, since the file can't be read while a delivery is processed."""
+        """Do nothing: consumers read the exports, since the file can't be read while a delivery is processed."""
 
     def checkpoint(self) -> None:
         with self.exclusive(), replacing(self._checkpoint_path) as temporary:
@@ -115,7 +115,7 @@ class DuckDBWarehouse:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keep other processes out of the file, if it exists, its write-ahead log written back."""
+        """Write back the write-ahead log, and keep other processes out of the file, if it exists."""
         if not self.path.exists():
             yield
             return
@@ -150,7 +150,7 @@ class DuckDBWarehouse:
 
 
 def _holder(error: BaseException) -> str | None:
-    """Return which process holds the file, as DuckDB says it."""
+    """Return which process holds the file, from DuckDB's error message."""
     found = re.search(r"held in (.+?)\. (?:See also|However)", str(error), re.DOTALL)
     return found and found[1]
 
@@ -162,12 +162,12 @@ def _say_who_is_waited_for(state: tenacity.RetryCallState) -> None:
 
 
 def checkpoint_of(path: Path) -> Path:
-    """Return where the state of a DuckDB file is kept, an empty file where there was none."""
+    """Return where the state of a DuckDB file is saved: a copy, or an empty file if there was no database."""
     return path.with_name(f"{path.name}.checkpoint")
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy in a process of its own: closing a file drops every lock that this process has on it, DuckDB's too.
+    """Copy in a separate process, since closing a file drops every lock that this process has on it, also DuckDB's.
 
     Raises OSError as shutil.copyfile does.
     """
