@@ -1,4 +1,4 @@
-"""Writes what the benchmark has measured as docs/performance.md, with two plots (SVG)."""
+"""Writes the results of the benchmark as docs/performance.md, with two plots (SVG)."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _write_plot(
 
 
 def plot(lines: Mapping[str, Sequence[tuple[int, float]]], label: str) -> str:
-    """Return an SVG of lines through (customers, value), with its own background, so that it reads on any page."""
+    """Return an SVG of lines through (customers, value), with its own background so that it is readable on any page."""
     points = [point for line in lines.values() for point in line]
     across = _axis([x for x, _ in points], 70, 560)
     upwards = _axis([y for _, y in points], 330, 50)
@@ -166,13 +166,13 @@ def plot(lines: Mapping[str, Sequence[tuple[int, float]]], label: str) -> str:
 
 
 def _axis(values: Sequence[float], begin: float, end: float) -> Callable[[float], float]:
-    """Return a function from a value to its place, with a little room at both ends."""
+    """Return a function from a value to its position, with a little room at both ends."""
     low, high = math.log(min(values)) - 0.15, math.log(max(values)) + 0.15
     return lambda value: begin + (math.log(value) - low) / (high - low) * (end - begin)
 
 
 def _spread(places: Mapping[str, float]) -> dict[str, float]:
-    """Move labels apart, from the top down, so that none covers another."""
+    """Move labels apart, from top to bottom, so that they don't overlap."""
     moved: dict[str, float] = {}
     lowest = -math.inf
     for way, place in sorted(places.items(), key=lambda item: item[1]):

@@ -1,4 +1,4 @@
-"""Extracts of any size, the same for the same arguments: two days, the second a little changed from the first."""
+"""Generates extracts of any size, the same for the same arguments: two days, the second one slightly changed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Shape:
 def write_days(folder: Path, shape: Shape) -> list[Path]:
     """Write the folders `2026-01-05` and `2026-01-06` with both files each; return them.
 
-    Of the dirty records a third each have a bad value, lack their key, and lack a field. Of the changed keys half
-    change a value, a quarter are gone on the second day, a quarter are there on the second day alone. A twentieth of
-    the names is quoted.
+    Of the dirty records, a third have a bad value, a third lack their key, and a third lack a field. Of the changed
+    keys, half change a value, a quarter are absent on the second day, and a quarter are present only on the second day.
+    One in twenty names is quoted.
     """
     days = [folder / "2026-01-05", folder / "2026-01-06"]
     for number, day in enumerate(days):

@@ -1,8 +1,8 @@
-"""The floor: the same job as one hand-written DuckDB script, without contracts, tests, crash safety or a seam.
+"""The floor: the same job as one hand-written DuckDB script, without contracts, tests, crash safety or layers.
 
 `python -m benchmarks.floor FOLDER_OF_THE_DAY WORK_FOLDER DELIVERED_AT` plays one delivery. It lands both files as
-Parquet, finds since when each customer record has been arriving, cleans and quarantines, keeps both histories,
-calculates the interest and exports both marts as CSV and Parquet. Records of the wrong length are dropped, not kept.
+Parquet, finds the time since which each customer record has arrived, cleans and quarantines, keeps both histories,
+calculates the interest, and exports both marts as CSV and Parquet. Records of the wrong length are dropped, not kept.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ create table if not exists snap_account (
 
 
 def play(day: Path, work: Path, delivered_at: str) -> None:
-    """Play one delivery; `work` holds the database and the files that it makes."""
+    """Play one delivery. `work` is the folder of the database and the files that it creates."""
     work.mkdir(parents=True, exist_ok=True)
     options = "all_varchar = true, header = true, ignore_errors = true"
     customers, accounts = (read("csv", (day / name).resolve(), options) for name in ("customers.csv", "accounts.csv"))

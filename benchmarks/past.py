@@ -1,7 +1,7 @@
-"""How long an explanation takes after a year of deliveries: `python -m benchmarks.past`.
+"""Measure how long an explanation takes after a year of deliveries: `python -m benchmarks.past`.
 
-Plays two days by include.deliver, then has the landing grow to `--deliveries` by copies of their files, each a file of
-its own, and times `python -m include.explain`, process start included, as often as `--times`.
+Plays two days with include.deliver, then extends the landing to `--deliveries` with copies of their files, and times
+`python -m include.explain` `--times` times, including the start of the process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from include.ledger import FILE_NAMES, Delivery, Ledger
 
 
 def grow(landing: Path, deliveries: int) -> None:
-    """Copy the last delivery of a landing until it has so many, an hour apart."""
+    """Copy the last delivery of a landing, an hour later each time, until there are that many deliveries."""
     ledger = Ledger.load(landing)
     entries = list(ledger.entries)
     for number in range(deliveries - len(entries)):

@@ -1,4 +1,4 @@
-"""What a run of the benchmark has measured."""
+"""The results of a run of the benchmark."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class SizeResult:
-    """What a first and a daily delivery cost by a way, and by the floor of the same run."""
+    """The cost of a first and a daily delivery for one way of running, and for the floor in the same run."""
 
     way: str
     customers: int
@@ -21,18 +21,18 @@ class SizeResult:
 
     @property
     def ratios(self) -> list[float]:
-        """Seconds as multiples of the floor's, of the first and of the daily delivery."""
+        """The seconds of the first and the daily delivery, as multiples of the floor's."""
         return [cost.seconds / floor.seconds for cost, floor in zip(self.costs, self.floors, strict=True)]
 
     @property
     def memory(self) -> float | None:
-        """Peak memory of the largest process of both deliveries in GiB, where it was measured."""
+        """The peak memory of the largest process of both deliveries in GiB, if it was measured."""
         peaks = [cost.peak_bytes for cost in self.costs if cost.peak_bytes is not None]
         return max(peaks) / GIB if peaks else None
 
     @property
     def spilled(self) -> float:
-        """What DuckDB has spilled at most, in GiB."""
+        """The most that DuckDB spilled, in GiB."""
         return max(cost.spilled_bytes for cost in self.costs) / GIB
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class SizeResult:
 
 @dataclass
 class Results:
-    """All of a run: by size; by share of changed keys, times the floor; by deliveries before, in seconds."""
+    """All results: by size; by share of changed keys, as multiples of the floor; by earlier deliveries, in seconds."""
 
     changed_customers: int
     history_customers: int

@@ -1,10 +1,10 @@
-"""What a delivery costs against the floor: `python -m benchmarks.run`, which `make benchmark` calls.
+"""Measure the cost of a delivery against the floor: `python -m benchmarks.run`, which `make benchmark` calls.
 
-Plays a first and a daily delivery of generated extracts by each way there is, one after the other in one run: the
-hand-written script (benchmarks/floor.py), `python -m include.deliver`, bare `dbt build` on what is already landed,
-`airflow dags test`, and a triggered run under the scheduler. Then, by include.deliver alone, other shares of changed
-keys and more deliveries of history. Prints seconds, ratios to the floor, and memory; `--write` writes them as
-docs/performance.md, too. Times include the start of each process, except under the scheduler.
+Plays a first and a daily delivery of generated extracts in each way of running, one after the other: the hand-written
+script (benchmarks/floor.py), `python -m include.deliver`, plain `dbt build` on landed files, `airflow dags test`, and a
+triggered run under the scheduler. Then it plays other shares of changed keys and a longer history with include.deliver
+only. Prints seconds, ratios to the floor, and memory; `--write` also writes docs/performance.md. Times include the
+start of each process, except under the scheduler.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _extracts(shape: Shape) -> Iterator[Path]:
 
 
 def by_size(customers: int, ways: Sequence[str]) -> Iterator[SizeResult]:
-    """Measure each way, the floor first, at a number of customers."""
+    """Measure each way of running for a number of customers, the floor first."""
     print(f"\n{customers:,} customers, {3 * customers:,} accounts")
     with _extracts(Shape(customers)) as scratch:
         floors = floor(scratch / "floor", scratch / "inputs")
@@ -43,14 +43,14 @@ def by_size(customers: int, ways: Sequence[str]) -> Iterator[SizeResult]:
 
 
 def by_change(customers: int, changed: float) -> float:
-    """Return how many times the floor a daily delivery takes by include.deliver, for a share of changed keys."""
+    """Return a daily delivery's time with include.deliver, as a multiple of the floor, for a share of changed keys."""
     with _extracts(Shape(customers, changed=changed)) as scratch:
         (_, least), (_, daily) = (play(scratch / play.__name__, scratch / "inputs") for play in (floor, deliver))
     return daily.seconds / least.seconds
 
 
 def by_history(customers: int, deliveries: int) -> float:
-    """Return the seconds of a delivery by include.deliver after so many others."""
+    """Return the seconds of a delivery with include.deliver after that many others."""
     with _extracts(Shape(customers)) as scratch:
         return after_history(scratch / "deliver", scratch / "inputs", deliveries).seconds
 
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def _print_nodes(reports: Path) -> None:
-    """Print the time that dbt took for each node of the second delivery, the slowest first."""
+    """Print dbt's time for each node of the second delivery, the slowest first."""
     report = Report.load(max(reports.glob("*.json"), key=lambda path: path.stat().st_mtime_ns))
     nodes = [
         *((model.seconds or 0.0, model.kind, model.name) for model in report.models),

@@ -1,4 +1,4 @@
-"""The ways of playing deliveries, each command a process of its own that is timed and watched."""
+"""The ways of running deliveries. Each command runs in a separate process, which is timed and watched."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPILLS = ("duckdb", "landing/.scratch")
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one delivery: wall-clock seconds, and in bytes the peak resident memory of its largest process and the spill.
+    """One delivery: wall-clock seconds, and in bytes the peak resident memory of its largest process and the spill.
 
     The memory of a run under the scheduler is not measured: None.
     """
@@ -41,7 +41,7 @@ class Cost:
 def measure(
     command: list[str | Path], variables: Mapping[str, str | Path] = {}, *, cwd: Path = PROJECT_ROOT, data: Path
 ) -> Cost:
-    """Run a command to its end, whose data is below `data`. Raises SystemExit with its output if it fails."""
+    """Run a command whose data is below `data`, and wait for it. Raises SystemExit with its output if it fails."""
     environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
     with tempfile.TemporaryFile() as output, _watched_spill(data) as spilled:
         begun = time.perf_counter()
@@ -57,7 +57,7 @@ def measure(
 
 @contextmanager
 def _watched_spill(data: Path) -> Iterator[list[int]]:
-    """Collect, five times a second, how many bytes DuckDB has spilled below a folder."""
+    """Record, five times a second, how many bytes DuckDB has spilled below a folder."""
     sizes: list[int] = []
     ended = threading.Event()
 
@@ -82,7 +82,7 @@ def _size(file: Path) -> int:
 
 
 def data_in(folder: Path, inputs: Path) -> dict[str, str | Path]:
-    """Return the pipeline's settings for a way of its own."""
+    """Return the pipeline's settings for one way of running, with separate folders."""
     (folder / "duckdb").mkdir(parents=True, exist_ok=True)
     return {
         "INPUT_PATH": inputs,
@@ -94,7 +94,7 @@ def data_in(folder: Path, inputs: Path) -> dict[str, str | Path]:
 
 
 def floor(folder: Path, inputs: Path) -> list[Cost]:
-    """Play both days by the hand-written script."""
+    """Play both days with the hand-written script."""
     return [
         measure(
             [sys.executable, "-m", "benchmarks.floor", inputs / at[:10], folder, at[:19].replace("T", " ")], data=folder
@@ -104,18 +104,18 @@ def floor(folder: Path, inputs: Path) -> list[Cost]:
 
 
 def deliver(folder: Path, inputs: Path) -> list[Cost]:
-    """Play both days by `python -m include.deliver`."""
+    """Play both days with `python -m include.deliver`."""
     return [deliver_one(folder, inputs, at) for at in DELIVERED_AT]
 
 
 def deliver_one(folder: Path, inputs: Path, at: str) -> Cost:
-    """Play one day by `python -m include.deliver`."""
+    """Play one day with `python -m include.deliver`."""
     command: list[str | Path] = [sys.executable, "-m", "include.deliver", "--logical-date", at]
     return measure(command, data_in(folder, inputs), data=folder)
 
 
 def bare_dbt(folder: Path, inputs: Path) -> list[Cost]:
-    """Build both days by `dbt build`, unit tests excepted; landing them is not measured."""
+    """Build both days with `dbt build`, without unit tests. Landing the files is not measured."""
     data = data_in(folder, inputs)
     land = """
 import sys
@@ -138,14 +138,14 @@ ingest(settings, logical_date=datetime.fromisoformat(sys.argv[1]), run_id=sys.ar
 
 
 def dags_test(folder: Path, inputs: Path) -> list[Cost]:
-    """Play both days by `airflow dags test`, in an Airflow of their own."""
+    """Play both days with `airflow dags test`, in a separate Airflow home."""
     data = {**data_in(folder, inputs), "AIRFLOW_HOME": folder / "airflow"}
     measure([BIN / "airflow", "db", "migrate"], data, data=folder)
     return [measure([BIN / "airflow", "dags", "test", "lc_pipeline", at], data, data=folder) for at in DELIVERED_AT]
 
 
 def scheduler(folder: Path, inputs: Path) -> list[Cost]:
-    """Play both days as triggered runs under Airflow's scheduler; the seconds are from a run's start to its end."""
+    """Play both days as triggered runs under Airflow's scheduler. The seconds are from a run's start to its end."""
     data = {
         **data_in(folder, inputs),
         "AIRFLOW_HOME": folder / "airflow",
@@ -181,7 +181,7 @@ def _triggered(folder: Path, data: Mapping[str, str | Path], at: str) -> Cost:
 
 
 def _wait_for(folder: Path, query: str) -> list[Any]:
-    """Ask Airflow's database once a second, for half an hour, until there is a row."""
+    """Query Airflow's database once a second, for at most half an hour, until there is a row."""
     for _ in range(1800):
         time.sleep(1)
         try:
@@ -204,7 +204,7 @@ WAYS = {
 
 
 def after_history(folder: Path, inputs: Path, deliveries: int) -> Cost:
-    """Play `deliveries` days, the two of `inputs` in turn, and one more, which is measured, by include.deliver."""
+    """Play `deliveries` days with include.deliver, the two of `inputs` in turn, and one more, which is measured."""
     days = folder / "days"
     days.mkdir(parents=True)
     first = datetime.fromisoformat(DELIVERED_AT[0]) - timedelta(days=deliveries)

@@ -52,7 +52,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _kept_token(path: Path) -> str:
-    """Return the token of an earlier start, or make one, so that a .env stays right."""
+    """Return the token of an earlier start, or create one, so that a .env stays valid."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
@@ -79,7 +79,7 @@ def _serve(options: argparse.Namespace) -> None:
     print(_lines_for_env(server, options) if options.print_env else _line(server, options), flush=True)
     ended.wait()
     server.shutdown()
-    with warehouse.lock:  # a statement that is being executed comes to its end
+    with warehouse.lock:  # let a running statement finish
         engine.stop()
 
 

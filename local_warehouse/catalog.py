@@ -1,6 +1,6 @@
-"""The warehouse's catalog on disk: which schemas, tables, views and volumes there are, and what is said of them.
+"""The warehouse's catalog on disk: the schemas, tables, views and volumes, with their metadata.
 
-What Delta keeps (a table's rows, columns, comments, properties, CHECK and NOT NULL) is in the tables' own logs.
+A table's rows, columns, comments, properties, CHECK and NOT NULL are in its own Delta log.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _now() -> str:
 
 @dataclass(kw_only=True)
 class Securable:
-    """Something with an owner, and the privileges on it by principal."""
+    """An object with an owner, and the privileges on it by principal."""
 
     owner: str = ADMIN
     grants: dict[str, list[str]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Securable:
 
 @dataclass
 class Relation(Securable):
-    """A table (its folder below the catalog's) or a view (its query, the type of its rows, its own properties)."""
+    """A table (its folder below the catalog's) or a view (its query, the type of its rows, its properties)."""
 
     location: str | None = None
     query: str | None = None
@@ -55,14 +55,14 @@ class Relation(Securable):
 
 @dataclass
 class Volume(Securable):
-    """What is said of a volume; its files are in its folder."""
+    """The metadata of a volume. Its files are in its folder."""
 
     comment: str | None = None
 
 
 @dataclass
 class Schema(Securable):
-    """A schema's relations and volumes, by name."""
+    """The relations and volumes of a schema, by name."""
 
     comment: str | None = None
     relations: dict[str, Relation] = field(default_factory=dict)
@@ -71,15 +71,15 @@ class Schema(Securable):
 
 @dataclass
 class SchemasOfCatalog(Securable):
-    """One catalog's schemas, by name."""
+    """The schemas of a catalog, by name."""
 
     schemas: dict[str, Schema] = field(default_factory=dict)
 
 
 class Catalog:
-    """Everything below `folder`. A change counts once save() has been called, which is atomic.
+    """Everything below `folder`. A change takes effect with save(), which is atomic.
 
-    Whoever changes it, or executes a statement on it, holds `lock`.
+    Hold `lock` to change the catalog or to execute a statement on it.
     """
 
     def __init__(self, folder: Path, first_catalog: str) -> None:
@@ -105,13 +105,13 @@ class Catalog:
             self.catalogs[name] = SchemasOfCatalog(**catalog)
 
     def save(self) -> None:
-        """Make the present state the one that a restart finds."""
+        """Write the current state, which a restart reads."""
         catalogs = {name: asdict(catalog) for name, catalog in self.catalogs.items()}
         with replacing(self._path) as temporary:
             temporary.write_text(json.dumps(catalogs, indent=1), encoding="utf-8")
 
     def sweep(self) -> None:
-        """Remove the folders that no table leads to: statements that a crash cut off have left them."""
+        """Remove the folders that no table refers to. A crash during a statement leaves them."""
         kept = {relation.location for _, relation in self.relations()}
         for folder in (self.folder / "tables").glob("*"):
             if folder.name not in kept and folder.is_dir():
@@ -131,7 +131,7 @@ class Catalog:
         return self.catalogs[catalog].schemas
 
     def schema(self, catalog: str, schema: str) -> Schema:
-        """Return a schema. Raises StatementFailed if there is none of that name."""
+        """Return a schema. Raises StatementFailed if there is no such schema."""
         found = self.schemas(catalog).get(schema)
         if found is None:
             message = f"The schema `{catalog}`.`{schema}` cannot be found. Verify the spelling and correctness of it."
@@ -150,7 +150,7 @@ class Catalog:
         ]
 
     def names(self) -> set[str]:
-        """Return the names of everything that a relation's full name can consist of."""
+        """Return all names that can be part of a relation's full name."""
         schemas = {schema for catalog in self.catalogs.values() for schema in catalog.schemas}
         return {*self.catalogs, *schemas, *(name[2] for name, _ in self.relations())}
 
@@ -160,7 +160,7 @@ class Catalog:
         return schema.relations.get(name[2]) if schema else None
 
     def relation(self, name: Name, *, kind: str = "relation") -> Relation:
-        """Return a table or view (of `kind` table or view, if given). Raises StatementFailed if there is none."""
+        """Return a table or view (only of `kind`, if given). Raises StatementFailed if there is none."""
         found = self.find(name)
         if found is None:
             message = f"The table or view {quoted(*name)} cannot be found. Verify the spelling and correctness of it."
@@ -171,7 +171,7 @@ class Catalog:
         return found
 
     def put(self, name: Name, relation: Relation) -> None:
-        """Enter a table or view in its schema, in place of any of its name, whose owner and grants it takes over."""
+        """Add a table or view to its schema. If it replaces one of the same name, it takes over owner and grants."""
         relations = self.schema(*name[:2]).relations
         if name[2] in relations:
             relation.owner, relation.grants = relations[name[2]].owner, relations[name[2]].grants
@@ -179,7 +179,7 @@ class Catalog:
         self.save()
 
     def remove(self, name: Name) -> None:
-        """Take a table or view out, and then its data away."""
+        """Remove a table or view from its schema, and then its data."""
         relation = self.schema(*name[:2]).relations.pop(name[2])
         self.save()
         if relation.location:
@@ -187,11 +187,11 @@ class Catalog:
             shutil.rmtree(self.folder / "tables" / relation.location, ignore_errors=True)
 
     def new_table(self) -> DeltaTable:
-        """Return a place for a table's data, which is swept away if no relation ever leads to it."""
+        """Return a location for a table's data. It is removed later if no relation refers to it."""
         return DeltaTable(self.folder / "tables" / uuid.uuid4().hex)
 
     def table(self, relation: Relation) -> DeltaTable:
-        """Return the Delta table of a relation that is one."""
+        """Return the Delta table of a relation that is a table."""
         assert relation.location
         return self._tables.setdefault(relation.location, DeltaTable(self.folder / "tables" / relation.location))
 
@@ -200,7 +200,7 @@ class Catalog:
         return relation.struct or self.table(relation).snapshot().struct
 
     def properties(self, relation: Relation) -> dict[str, str]:
-        """Return a table's or view's properties, CHECK constraints excepted."""
+        """Return a table's or view's properties, without CHECK constraints."""
         if relation.is_view:
             return relation.properties
         snapshot = self.table(relation).snapshot()
@@ -221,9 +221,9 @@ class Catalog:
     # --- owners and grants -------------------------------------------------------------------------------------------
 
     def lineage(self, kind: str, path: tuple[str, ...]) -> list[Securable]:
-        """Return an object (a volume, or of another kind) after what it is in, from the catalog, as far as they exist.
+        """Return the catalog, the schema and the object (a volume, or another kind) of a path, as far as they exist.
 
-        `path` is its name: a catalog's has one part, a schema's two, a relation's or volume's three.
+        `path` has one part for a catalog, two for a schema, three for a relation or volume.
         """
         if not path or path[0] not in self.catalogs:
             return []
@@ -239,7 +239,7 @@ class Catalog:
 
     @property
     def volumes_folder(self) -> Path:
-        """Where volumes' files are: below it, a folder for each catalog, schema and volume."""
+        """The folder of the volumes' files, with a folder for each catalog, schema and volume."""
         return self.folder / "volumes"
 
     def create_volume(self, name: Name, comment: str | None, owner: str) -> None:
@@ -252,7 +252,7 @@ class Catalog:
         self.save()
 
     def drop_volume(self, name: Name) -> None:
-        """Take a volume out, and then its files away."""
+        """Remove a volume from its schema, and then its files."""
         del self.schema(*name[:2]).volumes[name[2]]
         self.save()
         shutil.rmtree(self.volumes_folder.joinpath(*name), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Statements about what holds relations and files: catalogs, schemas, volumes; grants and settings, too."""
+"""Statements on catalogs, schemas and volumes, and on grants and settings."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def show_volumes(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
 
 
 def _securable(session: WarehouseSession, kind: str | None, written: str) -> tuple[Securable, dict[str, str]]:
-    """Return what a statement names, and how SHOW GRANTS calls it. Raises StatementFailed if it doesn't exist."""
+    """Return the object that a statement names, and its name in SHOW GRANTS. Raises StatementFailed if missing."""
     path = session.path(kind or "table", written)
     lineage = session.catalog.lineage((kind or "table").lower(), path)
     if len(lineage) < len(path):

@@ -1,4 +1,4 @@
-"""What the parts of the warehouse ask of one another: transport of sessions, statements of the SQL engine."""
+"""The interfaces between the parts of the warehouse: sessions for the transport, the SQL engine for the statements."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Struct = dict[str, Any]
 
 
 ADMIN = "local@warehouse"
-"""Who holds the personal access token: may do everything, and owns what was there at the beginning."""
+"""The user of the personal access token, who may do everything and owns what exists at the start."""
 
 
 class StatementFailed(Exception):
-    """A statement was rejected. Reads as Databricks writes it: `[ERROR_CLASS] message SQLSTATE: 42P01`.
+    """A statement was rejected. The message has Databricks' form: `[ERROR_CLASS] message SQLSTATE: 42P01`.
 
-    The statement itself follows where it is given.
+    If the statement is given, it follows the message.
     """
 
     def __init__(self, error_class: str, message: str, sqlstate: str, statement: str | None = None) -> None:
@@ -36,22 +36,22 @@ class Session(Protocol):
     """One client's session, as the transport sees it."""
 
     def execute(self, sql: str) -> pa.Table:
-        """Return a statement's rows, none for a command. Raises StatementFailed."""
+        """Execute a statement and return its rows; none for a command. Raises StatementFailed."""
 
     def close(self) -> None:
-        """Forget the session's temporary views and settings."""
+        """Drop the session's temporary views and settings."""
 
 
 class Warehouse(Protocol):
-    """What the transport serves."""
+    """The warehouse, as the transport sees it."""
 
     def open_session(self, user: str, catalog: str | None, schema: str | None, settings: Mapping[str, str]) -> Session:
-        """Open a user's session in which unqualified names are of this catalog and schema."""
+        """Open a user's session, in which unqualified names belong to this catalog and schema."""
 
 
 @dataclass
 class Context:
-    """Where a statement's unqualified names lead, and in which time zone its times are read and shown."""
+    """The catalog and schema of a statement's unqualified names, and its time zone."""
 
     catalog: str
     schema: str
@@ -60,17 +60,17 @@ class Context:
 
 
 class SqlEngine(Protocol):
-    """What executes Spark SQL on Delta tables: Sail here; Spark with Delta could take its place.
+    """Executes Spark SQL on Delta tables. Here it is Sail; Spark with Delta could replace it.
 
-    Its caller registers each table and view, which it forgets when it ends. Every method that
-    takes SQL raises StatementFailed.
+    The caller registers each table and view. The registrations are lost when the engine stops. Every method that takes
+    SQL raises StatementFailed.
     """
 
     def restart(self, catalogs: list[str]) -> None:
         """Start from scratch with these catalogs, each with an empty schema `default`."""
 
     def stop(self) -> None:
-        """End it; what was written stays."""
+        """Stop the engine. The written data stays."""
 
     def run(self, sql: str, context: Context) -> pa.Table:
         """Return the rows of a query or a data change."""
@@ -79,22 +79,22 @@ class SqlEngine(Protocol):
         """Return the type of a query's rows without executing it."""
 
     def write(self, query: str, context: Context, location: Path, partitioned_by: list[str]) -> None:
-        """Make a Delta table of a query's rows at a location where there is none."""
+        """Write a query's rows to a new Delta table at a location."""
 
     def declare(self, columns: str, context: Context, location: Path) -> None:
-        """Make an empty Delta table from column definitions in SQL at a location where there is none."""
+        """Create an empty Delta table at a location, from column definitions in SQL."""
 
     def attach_schema(self, catalog: str, schema: str) -> None:
         """Register a schema."""
 
     def detach_schema(self, catalog: str, schema: str) -> None:
-        """Forget a schema and all in it."""
+        """Unregister a schema and everything in it."""
 
     def attach_table(self, name: Name, location: Path) -> None:
         """Register a Delta table under a name."""
 
     def attach_view(self, name: Name, query: str) -> None:
-        """Register a query under a name; the names in it are complete."""
+        """Register a query under a name. The names in the query are fully qualified."""
 
     def detach(self, name: Name, *, view: bool) -> None:
-        """Forget a table's or view's name."""
+        """Unregister a table or view."""

@@ -1,4 +1,4 @@
-"""Delta tables' transaction logs, read and written as the protocol says; data files are left to the SQL engine.
+"""Reads and writes the transaction logs of Delta tables by the protocol. The SQL engine writes the data files.
 
 Covers the commits that change no rows (properties, comments, NOT NULL), those that only exchange files (RESTORE,
 CREATE OR REPLACE TABLE), and the history. https://github.com/delta-io/delta/blob/master/PROTOCOL.md
@@ -31,7 +31,7 @@ class Snapshot:
     files: dict[str, Action] = field(default_factory=dict)
 
     def apply(self, version: int, actions: list[Action]) -> None:
-        """Go on to the next version."""
+        """Advance to the next version."""
         self.version = version
         for action in actions:
             if "add" in action:
@@ -51,16 +51,16 @@ class Snapshot:
 
 
 class DeltaTable:
-    """The log of the table at `location`. Follows the commits that others write."""
+    """The log of the table at `location`. It also reads commits that others write."""
 
     def __init__(self, location: Path) -> None:
         self.location = location
         self._latest = Snapshot()
 
     def snapshot(self, version: int | None = None) -> Snapshot:
-        """Return the table as of a version, by default the latest (which the next call may advance).
+        """Return the table as of a version, by default the latest (an object that the next call may advance).
 
-        Raises StatementFailed where there is no such version.
+        Raises StatementFailed if there is no such version.
         """
         if version is None:
             while self._path(self._latest.version + 1).exists():
@@ -76,7 +76,7 @@ class DeltaTable:
         return snapshot
 
     def actions(self, version: int) -> list[Action]:
-        """Return what a version's commit says."""
+        """Return the actions of a version's commit."""
         lines = self._path(version).read_text(encoding="utf-8").split("\n")  # a value may have another line break
         return [json.loads(line) for line in lines if line.strip()]
 
@@ -85,7 +85,7 @@ class DeltaTable:
         return [self.commit_info(version) for version in range(self.snapshot().version, -1, -1)]
 
     def commit_info(self, version: int) -> Action:
-        """Return who did what in a commit, with its `version`."""
+        """Return a commit's commitInfo with its `version`."""
         info = next((action["commitInfo"] for action in self.actions(version) if "commitInfo" in action), {})
         return {**info, "version": version}
 
@@ -119,7 +119,7 @@ class DeltaTable:
         return version
 
     def change_metadata(self, operation: str, parameters: dict[str, str], **changes: Any) -> None:
-        """Commit other metadata: `description`, `configuration`, or the columns as `struct`."""
+        """Commit new metadata: `description`, `configuration`, or the columns as `struct`."""
         metadata = copy.deepcopy(self.snapshot().metadata)
         if "struct" in changes:
             metadata["schemaString"] = json.dumps(changes.pop("struct"))
@@ -127,7 +127,7 @@ class DeltaTable:
         self.commit(operation, parameters, [{"metaData": metadata}])
 
     def add_check(self, name: str, condition: str) -> None:
-        """Commit a CHECK constraint, which writers then enforce; the rows must meet it already."""
+        """Commit a CHECK constraint, which writers enforce from then on. The existing rows must already satisfy it."""
         current = self.snapshot()
         metadata, protocol = copy.deepcopy(current.metadata), copy.deepcopy(current.protocol)
         metadata["configuration"][f"delta.constraints.{name}"] = condition
@@ -144,7 +144,7 @@ class DeltaTable:
         self._exchange(target, "RESTORE", {"version": str(version)})
 
     def take_over(self, source: DeltaTable, operation: str, changes: dict[str, Any]) -> None:
-        """Replace this table's rows and metadata, in one commit, by those of another, whose data files move here."""
+        """Replace this table's rows and metadata in one commit with those of another, whose data files move here."""
         target = source.snapshot()
         target.metadata.update(changes)
         for path in target.files:
@@ -173,12 +173,12 @@ class DeltaTable:
 
 
 def _is_newer(protocol: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether a table of the `other` protocol has to be upgraded: a protocol is never lowered."""
+    """Return True if a table with the protocol `other` must be upgraded to `protocol`. It is never downgraded."""
     return not other or protocol["minWriterVersion"] > other["minWriterVersion"]
 
 
 def type_name(type_: Any) -> str:
-    """Return a type of Delta's JSON as SQL writes it."""
+    """Return the SQL form of a type in Delta's JSON."""
     if isinstance(type_, str):
         return SIMPLE_TYPES.get(type_, type_)
     if type_["type"] == "array":
@@ -190,7 +190,7 @@ def type_name(type_: Any) -> str:
 
 
 def type_json(type_: Any) -> dict[str, Any]:
-    """Return a type of Delta's JSON as DESCRIBE ... AS JSON writes it."""
+    """Return the DESCRIBE ... AS JSON form of a type in Delta's JSON."""
     if isinstance(type_, str):
         if type_.startswith("decimal("):
             precision, scale = type_[8:-1].split(",")

@@ -1,4 +1,4 @@
-"""Statements that say what a table or view is: DESCRIBE and SHOW."""
+"""Statements that describe tables and views: DESCRIBE and SHOW."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _described_as_json(
 
 
 def key_text(key: dict[str, Any]) -> str:
-    """Return a key as SQL declares it."""
+    """Return the SQL declaration of a key."""
     columns = f"({', '.join(quoted(column) for column in key['columns'])})"
     if "parent" not in key:
         return f"{key['type']} {columns}"

@@ -1,6 +1,6 @@
-"""Sail, in this process, as the SQL engine: Spark SQL in Rust with Delta tables, reached by Spark Connect.
+"""Sail, in this process, as the SQL engine: Spark SQL in Rust with Delta tables, reached through Spark Connect.
 
-All clients share one Sail session, one statement at a time: Sail keeps names in memory, for each of its sessions apart.
+All clients share one Sail session, one statement at a time, because Sail keeps names in memory, separately per session.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 from local_warehouse.catalog import quoted
 from local_warehouse.contract import Context, Name, StatementFailed, Struct
 
-# What Sail says, and what Databricks calls it.
+# Sail's error messages, and Databricks' names for them.
 ERRORS = [
     (r"\[TABLE_OR_VIEW_NOT_FOUND\]|Table not found", "TABLE_OR_VIEW_NOT_FOUND", "42P01"),
     (r"Database not found|Schema not found", "SCHEMA_NOT_FOUND", "42704"),
@@ -57,11 +57,11 @@ class SailEngine:
         from pyspark.sql import SparkSession
 
         self.stop()
-        # In `nowhere`, no name is known: queries that can be understood there have complete names.
+        # `nowhere` has no names: a query that can be analyzed there has only fully qualified names.
         listed = [f'{{name="{name}", type="memory", initial_database=["default"]}}' for name in [*catalogs, "nowhere"]]
         os.environ["SAIL_CATALOG__LIST"] = f"[{', '.join(listed)}]"
         os.environ["SAIL_CATALOG__DEFAULT_CATALOG"] = catalogs[0]
-        # The session lives as long as the server. Sail would end it after a pause, such as a laptop's sleep.
+        # The session lives as long as the server. Otherwise Sail would end it after a pause, such as a laptop's sleep.
         os.environ["SAIL_SPARK__SESSION_TIMEOUT_SECS"] = str(YEAR)
         os.environ.setdefault("RUST_LOG", "error")
         self._server = SparkConnectServer("127.0.0.1", 0)
@@ -113,10 +113,10 @@ class SailEngine:
         self._collect(f"drop {'view' if view else 'table'} if exists {quoted(*name)}")
 
     def _in(self, context: Context, sql: str) -> _TemporaryViews:
-        """Go to a context, for the time of one statement.
+        """Switch to a context for one statement.
 
-        Sail's temporary views hold the rows of the moment in which they are made, and all clients share them. So they
-        are made for each statement that names them.
+        Sail's temporary views keep the rows from the moment of their creation, and all clients share them. So they are
+        created again for each statement that names them.
         """
         at = (context.catalog, context.schema, context.timezone)
         if self._at != at:
@@ -148,7 +148,7 @@ class SailEngine:
 
 
 class _TemporaryViews:
-    """Lets a client's temporary views exist for the length of a statement."""
+    """Creates a client's temporary views for the duration of a statement."""
 
     def __init__(self, engine: SailEngine, views: dict[str, str]) -> None:
         self.engine, self.views = engine, views

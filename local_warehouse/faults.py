@@ -1,11 +1,11 @@
-"""Faults that tests ask for, by `PUT /_faults`: a server that is overloaded, slow, or gone in the middle of an answer.
+"""Faults that tests request with `PUT /_faults`: a server that is overloaded, slow, or gone in mid-response.
 
 The body is one fault, or a list of them, or `{}` for none:
-`{"status": 503, "times": 3, "retry_after": 1, "path": "/sql"}` answers with that status;
-`{"delay": 0.5}` answers that many seconds later;
-`{"cut_after_bytes": 1000}` drops the connection after so many bytes of an answer's body;
-`{"cut_mid_fetch": true}` does so in the middle of an answer that brings further rows of a result.
-Each is for requests whose path begins with `path` (default: all), `times` times (default: 1), after
+`{"status": 503, "times": 3, "retry_after": 1, "path": "/sql"}` responds with that status;
+`{"delay": 0.5}` responds that many seconds later;
+`{"cut_after_bytes": 1000}` drops the connection after that many bytes of a response's body;
+`{"cut_mid_fetch": true}` drops it in the middle of a response with further rows of a result.
+Each applies to requests whose path begins with `path` (default: all), `times` times (default: 1), after skipping
 `skip` of them.
 """
 
@@ -23,19 +23,19 @@ MID_FETCH_BYTES = 100
 
 
 class Faults:
-    """Those that are still to come."""
+    """The faults that are still to come."""
 
     def __init__(self) -> None:
         self._faults: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
     def set(self, faults: dict[str, Any] | list[dict[str, Any]]) -> None:
-        """Take these in place of those that were set."""
+        """Replace the faults."""
         with self._lock:
             self._faults = [dict(fault) for fault in (faults if isinstance(faults, list) else [faults]) if fault]
 
     def before(self, request: _RequestHandler) -> bool:
-        """Delay a request, or answer it with an error: then return True."""
+        """Delay a request, or answer it with an error. Return True if it was answered."""
         delay = self._take(request.url_path, "delay")
         if delay:
             time.sleep(delay["delay"])
@@ -49,7 +49,7 @@ class Faults:
         return True
 
     def cut(self, path: str, method: str) -> int | None:
-        """Return after how many bytes of this answer the connection is to be dropped, None for an unharmed one."""
+        """Return after how many bytes of this response to drop the connection, or None."""
         if method == "FetchResults" and self._take(path, "cut_mid_fetch"):
             return MID_FETCH_BYTES
         fault = self._take(path, "cut_after_bytes")

@@ -1,6 +1,6 @@
-"""The Files API of volumes, as databricks-sdk's `w.files` speaks it, uploads in parts and presigned URLs included.
+"""The Files API of volumes, as databricks-sdk's `w.files` uses it, with multipart uploads and presigned URLs.
 
-A file appears whole or not at all: it is written beside the volumes and renamed into its place.
+A file appears complete or not at all: it is written beside the volumes and renamed into place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PAGE = 1000
 
 
 class Uploads:
-    """Files that are on their way, in a folder that is emptied at the start."""
+    """Files that are being received, in a folder that is emptied at the start."""
 
     def __init__(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -37,18 +37,18 @@ class Uploads:
         self.folder = folder
 
     def new(self) -> Path:
-        """Return a path for a file that is about to be received."""
+        """Return a path for a file that will be received."""
         return self.folder / uuid.uuid4().hex
 
     def begin(self, path: str, *, overwrite: bool) -> str:
-        """Begin an upload in parts and return its session token."""
+        """Begin a multipart upload and return its session token."""
         token = uuid.uuid4().hex
         (self.folder / token).mkdir()
         (self.folder / token / "upload.json").write_text(json.dumps({"path": path, "overwrite": overwrite}))
         return token
 
     def parts(self, token: str) -> Path:
-        """Return the folder of an upload's parts. Raises an HttpError if there is no such upload."""
+        """Return the folder of an upload's parts. Raises HttpError if there is no such upload."""
         folder = self.folder / token
         if not (folder / "upload.json").exists():
             raise _error(HTTPStatus.NOT_FOUND, "NOT_FOUND", "The upload session does not exist or has ended.")
@@ -56,7 +56,7 @@ class Uploads:
 
 
 def is_presigned(request: _RequestHandler) -> bool:
-    """Whether the URL itself is the permission, as those of cloud storages are: the server has signed it."""
+    """Return True if the server has signed the URL, so that it needs no other permission, as in cloud storage."""
     path = request.url_path.removeprefix(PRESIGNED)
     return path != request.url_path and request.query.get("signature") == _signature(request, path)
 
@@ -119,9 +119,9 @@ def _require(there: bool, path: Path) -> None:
 
 
 def _local(request: _RequestHandler, path: str) -> Path:
-    """Return where a volume's path is on this machine.
+    """Return the local path of a path in a volume.
 
-    Raises HttpError if it is in no volume, or if who asks lacks the right to read or write there.
+    Raises HttpError if the path is in no volume, or if the user may not read or write there.
     """
     parts = PurePosixPath(path).parts
     if len(parts) < 5 or parts[1] != "Volumes" or ".." in parts:
@@ -144,7 +144,7 @@ def _overwrite(request: _RequestHandler) -> bool:
 
 
 def _place(received: Path, file: Path, *, overwrite: bool) -> None:
-    """Move a received file to its place. Raises HttpError where there is one already."""
+    """Move a received file to its place. Raises HttpError if there is one already."""
     if file.is_dir() or (file.exists() and not overwrite):
         raise _error(HTTPStatus.CONFLICT, "ALREADY_EXISTS", f"The file being created already exists: {file.name}")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The HTTP server: who may ask, and what is where. Listens on loopback alone."""
+"""The HTTP server: authentication and routing. It listens on loopback only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKEN_SECONDS = 3600
 
 
 class HttpError(Exception):
-    """A request is answered with an error, as Databricks' REST API writes it."""
+    """An error response in the form of Databricks' REST API."""
 
     def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class HttpError(Exception):
 
 @dataclass
 class Credentials:
-    """What clients show: a personal access token, or one that was issued for a client id and secret (OAuth)."""
+    """Checks clients' tokens: a personal access token, or one that was issued for a client id and secret (OAuth)."""
 
     token: str
     client_id: str | None = None
@@ -43,14 +43,14 @@ class Credentials:
     issued: set[str] = field(default_factory=set)
 
     def user(self, header: str) -> str | None:
-        """Return who shows an Authorization header, None if it is not good."""
+        """Return the user of an Authorization header, or None if it is not valid."""
         shown = header.removeprefix("Bearer ").encode()
         if hmac.compare_digest(shown, self.token.encode()):
             return ADMIN
         return self.client_id if any(hmac.compare_digest(shown, token.encode()) for token in self.issued) else None
 
     def issue(self, header: str | None, form: dict[str, str]) -> str | None:
-        """Return a token for the client id and secret that a request shows, None if they are wrong."""
+        """Return a token for the client id and secret of a request, or None if they are wrong."""
         shown = (form.get("client_id", ""), form.get("client_secret", ""))
         if header and header.startswith("Basic "):
             client_id, _, secret = base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
@@ -63,7 +63,7 @@ class Credentials:
 
 
 class WarehouseServer(ThreadingHTTPServer):
-    """One SQL warehouse, at `http_path`, with the volumes and the bit of REST API around it."""
+    """One SQL warehouse at `http_path`, with the volumes and the parts of the REST API that clients need."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -78,7 +78,7 @@ class WarehouseServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """The server's address for clients."""
         return f"http://127.0.0.1:{self.server_port}"
 
 
@@ -87,7 +87,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
     user: str
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # an answer leaves in one piece: clients would wait for the rest of it
+    wbufsize = -1  # send each response in one piece, or clients wait for the rest of it
 
     def handle_one_request(self) -> None:
         try:
@@ -175,7 +175,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
                             "scope": form.get("scope", "all-apis")})  # fmt: skip
 
     def require(self, privilege: str, volume: tuple[str, str, str]) -> None:
-        """Raise HttpError if who asks lacks a privilege for a volume."""
+        """Raise HttpError if the user lacks a privilege for a volume."""
         if lacking := privileges.missing(self.server.catalog, self.user, "volume", volume, privilege):
             raise HttpError(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", lacking)
 
@@ -210,8 +210,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
         start: int = 0,
         method: str = "",
     ) -> None:
-        """Answer with bytes, or with a file from `start` on; `method` is what the faults know the answer by."""
-        if self.unread:  # what of the request was not read would be taken for the next one
+        """Respond with bytes, or with a file from `start`. `method` identifies the response for the faults."""
+        if self.unread:  # the unread part of the request would be taken for the next one
             self.close_connection = True
         length = content.stat().st_size - start if isinstance(content, Path) else len(content)
         self.send_response(status)

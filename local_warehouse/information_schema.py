@@ -1,4 +1,4 @@
-"""information_schema, answered from the catalog: queries over it are executed by DuckDB, in memory, in milliseconds."""
+"""information_schema: DuckDB executes queries on it over the catalog, in memory, in milliseconds."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ _DUCKDB.execute("set timezone = 'UTC'")
 
 
 def answer(catalog: Catalog, query: str, current_catalog: str) -> pa.Table:
-    """Execute a query all of whose tables are of an information_schema. Raises StatementFailed."""
+    """Execute a query whose tables all belong to information_schema. Raises StatementFailed."""
     connection = _DUCKDB.cursor()
 
     def registered(match: re.Match[str]) -> str:

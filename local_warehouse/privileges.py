@@ -1,8 +1,8 @@
-"""Unity Catalog's privileges: what a statement needs, and whether who asks has it. The administrator needs none.
+"""Unity Catalog's privileges: what a statement needs, and whether the user has it. The administrator needs none.
 
-Every need comes with USE CATALOG and USE SCHEMA on what the object is in. A privilege is held by a grant on the object
-or on what it is in, or by owning the object itself. MANAGE (to drop, to alter, to grant) is held by the owners of what
-the object is in, too, who would have to grant themselves anything else.
+Every privilege also needs USE CATALOG and USE SCHEMA on the object's catalog and schema. A user has a privilege through
+a grant on the object, its schema or its catalog, or as the owner of the object. The owners of its schema and catalog
+also have MANAGE (to drop, alter and grant), but must grant themselves anything else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EVERYBODY = "account users"
 PARTS = {"CREATE CATALOG": 0, "USE CATALOG": 1, "CREATE SCHEMA": 1, "USE SCHEMA": 2, "CREATE TABLE": 2,
          "CREATE VOLUME": 2}  # fmt: skip
-"""How many parts of an object's name lead to what a privilege is needed on; for all others, the object itself."""
+"""On how many parts of the object's name a privilege is needed. Other privileges are needed on the object itself."""
 
 NEEDS = tuple(
     (compiled(pattern), tuple(filter(None, needed.split(", "))))
@@ -57,9 +57,9 @@ NEEDS = tuple(
         (r"(?=set\b|show\b|select\b|with\b|values\b|table\b|from\b|explain\b|\()", ""),
     )
 )
-"""How a statement begins, and what it needs on the object that it names there; the first that matches counts.
+"""How a statement begins, and the privileges that it needs on the object that it names there. The first match counts.
 
-What it reads, after that, needs SELECT or READ VOLUME.
+In addition, everything that the statement reads needs SELECT or READ VOLUME.
 """
 
 
@@ -84,9 +84,9 @@ def require(session: WarehouseSession, bare: str) -> None:
 
 
 def missing(catalog: Catalog, user: str, kind: str, path: tuple[str, ...], *needed: str) -> str | None:
-    """Return the first privilege that a user lacks for an object, in a sentence; None if there is none.
+    """Return a sentence with the first privilege that a user lacks for an object, or None.
 
-    What doesn't exist is not missed here: who looks for it will say so.
+    An object that doesn't exist is no error here: the statement itself will report it.
     """
     for privilege in ("USE CATALOG", *(["USE SCHEMA"] if len(path) == 3 else []), *needed):
         of = path[: PARTS.get(privilege, len(path))]
@@ -114,7 +114,7 @@ def _demand(session: WarehouseSession, user: str, kind: str, path: tuple[str, ..
 
 
 def _demand_reads(session: WarehouseSession, user: str, text: str) -> None:
-    """Raise StatementFailed if a user may not read what is read in a text. A view is read with its owner's rights."""
+    """Raise StatementFailed if a user may not read what a text reads. A view reads with its owner's privileges."""
     for volume in sql.volumes(text):
         _demand(session, user, "volume", volume, "READ VOLUME")
     for written in sql.read_names(text):

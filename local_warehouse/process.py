@@ -1,4 +1,4 @@
-"""The local warehouse as another process, for tests: started, asked, killed."""
+"""Starts, uses and kills the local warehouse as a separate process, for tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLIENT_ID, CLIENT_SECRET = "the-service-principal", "dose-its-secret"
 
 @dataclass
 class WarehouseProcess:
-    """A server on `folder`; what its first line said is in `host`, `http_path`, `token` and `catalog`."""
+    """A server on `folder`. `host`, `http_path`, `token` and `catalog` come from its first line of output."""
 
     folder: Path
     catalog: str = "main"
@@ -31,7 +31,7 @@ class WarehouseProcess:
     _process: subprocess.Popen[str] | None = field(init=False, default=None)
 
     def start(self) -> WarehouseProcess:
-        """Start it, again with port and token of before. Raises RuntimeError with its words if it ends at once."""
+        """Start it; a restart keeps port and token. Raises RuntimeError with its output if it ends at once."""
         arguments = ["--folder", self.folder, "--port", self.host.rpartition(":")[2] or 0, "--catalog", self.catalog]
         arguments += ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]
         arguments += ["--token", self.token] if self.token else []
@@ -58,7 +58,7 @@ class WarehouseProcess:
         return self._process.returncode
 
     def connect(self, **options: Any) -> Connection:
-        """Connect as the pipeline does; `options` come on top."""
+        """Connect as the pipeline does, with additional `options`."""
         path = options.pop("http_path", self.http_path)
         given = {
             "server_hostname": self.host,
@@ -75,7 +75,7 @@ class WarehouseProcess:
         return WorkspaceClient(host=self.host, **(options or {"token": self.token}))
 
     def set_faults(self, *faults: dict[str, Any]) -> None:
-        """Set these faults (faults.py), in place of those that were set."""
+        """Replace the server's faults (faults.py)."""
         request = urllib.request.Request(
             f"{self.host}/_faults",
             method="PUT",
@@ -86,7 +86,7 @@ class WarehouseProcess:
             pass
 
     def environment(self, schema: str) -> dict[str, str]:
-        """Return the settings of the pipeline that lead to it."""
+        """Return the pipeline's settings for this server."""
         return {
             "DATABASE_TYPE": "databricks",
             "DATABRICKS_CONNECTION_URI": self.host + self.http_path,

@@ -1,4 +1,4 @@
-"""Which statements are answered here, and what their answers are made of."""
+"""The registry of the statements that are answered here, and helpers for their results."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ HANDLERS: list[tuple[re.Pattern[str], Handler]] = []
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Compile a statement's pattern; a space is any white space, NAME, STRING and PRINCIPAL are what they say."""
+    """Compile a statement's pattern. A space is any white space; NAME, STRING and PRINCIPAL match what they say."""
     for word, meaning in ((" ", r"\s+"), ("NAME", sql.NAME), ("STRING", sql.STRING), ("PRINCIPAL", sql.PRINCIPAL)):
         pattern = pattern.replace(word, meaning)
     return re.compile(pattern, re.IGNORECASE | re.DOTALL)
 
 
 def statement(pattern: str) -> Callable[[Handler], Handler]:
-    """Register a function for the statements that match a pattern, see compiled()."""
+    """Register a function for the statements that match a pattern (see compiled())."""
 
     def register(handler: Handler) -> Handler:
         HANDLERS.append((compiled(pattern), handler))
@@ -38,12 +38,12 @@ def statement(pattern: str) -> Callable[[Handler], Handler]:
 
 
 def unsupported(why: str, bare: str) -> StatementFailed:
-    """Return the error of a statement that Databricks may know, but nothing here."""
+    """Return the error for a statement that Databricks may support, but this server does not."""
     return StatementFailed("UNSUPPORTED_FEATURE.LOCAL_WAREHOUSE", why, "0A000", bare)
 
 
 def rows(found: Iterable[Mapping[str, Any]], schema: pa.Schema | None = None) -> pa.Table:
-    """Return dicts as a table; the schema is needed where there may be none, or none but NULLs."""
+    """Return dicts as a table. The schema is needed if there may be no rows, or only NULLs in a column."""
     return pa.Table.from_pylist(list(found), schema=schema)
 
 

@@ -1,4 +1,4 @@
-"""Statements that make, change and remove tables and views, and Delta's own: RESTORE, OPTIMIZE."""
+"""Statements that create, change and drop tables and views, and Delta's own: RESTORE, OPTIMIZE."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Clauses:
-    """What follows the name (and the columns) in CREATE TABLE."""
+    """The clauses after the name (and the columns) in CREATE TABLE."""
 
     comment: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class _Clauses:
 
     @staticmethod
     def read(reader: sql.Reader, written: str) -> _Clauses:
-        """Read all that is left. Raises StatementFailed on what isn't known."""
+        """Read all remaining clauses. Raises StatementFailed if one is unknown."""
         clauses = _Clauses()
         while reader.rest:
             if clause := reader.take(r"using (\w+)"):
@@ -71,7 +71,7 @@ def create_table(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     else:
         session.engine.declare(columns or "", session.context, scratch.location)
     struct = scratch.snapshot().struct
-    if clauses.query is not None:  # a query's columns may be NULL, whatever the engine has found out about its rows
+    if clauses.query is not None:  # a query's columns are nullable, whatever the engine has inferred
         for column in struct["fields"]:
             column["nullable"] = True
     configuration = {**scratch.snapshot().metadata["configuration"], **KEEP_LOG, **clauses.properties}
@@ -88,9 +88,9 @@ def create_table(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
 
 
 def _replaceable(session: WarehouseSession, name: Name, match: re.Match[str], *, view: bool) -> Relation | None:
-    """Return the relation that CREATE [OR REPLACE] ... [IF NOT EXISTS] (groups 1 and 2) finds under its name.
+    """Return the existing relation of the name in CREATE [OR REPLACE] ... [IF NOT EXISTS] (groups 1 and 2), if any.
 
-    Raises StatementFailed if it must not be there, or is of another kind, or the schema is missing.
+    Raises StatementFailed if it must not exist, if it is of another kind, or if the schema is missing.
     """
     session.catalog.schema(*name[:2])
     existing = session.catalog.find(name)
@@ -101,7 +101,7 @@ def _replaceable(session: WarehouseSession, name: Name, match: re.Match[str], *,
 
 
 def _without_keys(session: WarehouseSession, columns: str | None) -> tuple[str | None, dict[str, dict[str, Any]]]:
-    """Part the columns of CREATE TABLE from its table constraints."""
+    """Separate the columns of CREATE TABLE from its table constraints."""
     if columns is None:
         return None, {}
     keys: dict[str, dict[str, Any]] = {}
@@ -115,7 +115,7 @@ def _without_keys(session: WarehouseSession, columns: str | None) -> tuple[str |
 
 
 def key_of(session: WarehouseSession, written: str) -> dict[str, Any]:
-    """Read `primary key (a, b)` or `foreign key (a) references c.s.t (b)`; both inform, and are not enforced."""
+    """Read `primary key (a, b)` or `foreign key (a) references c.s.t (b)`. Both are informational, not enforced."""
     match = re.match(
         rf"(primary|foreign)\s+key\s*\(([^)]*)\)(?:\s*references\s+({sql.NAME})\s*(?:\(([^)]*)\))?)?", written, re.I
     )
@@ -166,7 +166,7 @@ def create_view(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
 
 
 def _set_query(session: WarehouseSession, relation: Relation, query: str, columns: list[str] | None = None) -> None:
-    """Set a view's query, its columns named (and commented) as in `columns`, each `name [COMMENT 'text']`."""
+    """Set a view's query. `columns` has the names (and comments) of its columns, each `name [COMMENT 'text']`."""
     relation.query, struct = session.complete(query)
     if columns:
         named = [re.match(rf"({sql.PART})(?:\s+comment\s+({sql.STRING}))?", c, re.I | re.S) for c in columns]
@@ -234,7 +234,7 @@ def change_struct(session: WarehouseSession, relation: Relation, operation: str,
 
 
 def column_of(struct: Struct, written: str) -> dict[str, Any]:
-    """Return a column's field. Raises StatementFailed if there is none of that name."""
+    """Return a column's field. Raises StatementFailed if there is no such column."""
     for column in struct["fields"]:
         if column["name"].lower() == sql.unquoted(written.strip()).lower():
             found: dict[str, Any] = column
@@ -363,7 +363,7 @@ def add_constraint(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
 
 
 def _add_check(session: WarehouseSession, name: Name, constraint: str, condition: str) -> None:
-    """Add a check constraint. By a commit of our own, since Sail would remember it."""
+    """Add a check constraint, in a commit of our own because Sail would cache it."""
     if session.engine.run(f"select 1 from {quoted(*name)} where not ({condition}) limit 1", session.context).num_rows:
         message = f"Rows of {'.'.join(name)} violate the new CHECK constraint ({condition})."
         raise StatementFailed("DELTA_NEW_CHECK_CONSTRAINT_VIOLATION", message, "23512")

@@ -1,6 +1,6 @@
-"""Sessions: which statements are answered here, and how queries and data changes go on to the SQL engine.
+"""Sessions: answer the registered statements here, and pass queries and data changes to the SQL engine.
 
-What is neither is an error that shows the statement.
+Any other statement is an error that shows the statement.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ KNOWN = re.compile(
 
 
 class LocalWarehouse:
-    """The catalog and the engine that its sessions share, one statement at a time, and the log of all statements."""
+    """The catalog and the engine, which the sessions share, one statement at a time, and the log of all statements."""
 
     def __init__(self, catalog: Catalog, engine: SqlEngine) -> None:
         self.catalog, self.engine = catalog, engine
@@ -55,12 +55,12 @@ class LocalWarehouse:
     def open_session(
         self, user: str, catalog: str | None, schema: str | None, settings: Mapping[str, str]
     ) -> WarehouseSession:
-        """Open a session; as on Databricks, neither has to exist yet."""
+        """Open a session. As on Databricks, neither the catalog nor the schema has to exist yet."""
         first = next(iter(self.catalog.catalogs))
         return WarehouseSession(self, user, (catalog or first).lower(), (schema or "default").lower(), settings)
 
     def attach_all(self) -> None:
-        """Register everything in the catalog with the engine, which is new or was restarted."""
+        """Register everything in the catalog with an engine that was started or restarted."""
         self.engine.restart(list(self.catalog.catalogs))
         for catalog in self.catalog.catalogs:
             for schema in [*self.catalog.schemas(catalog), EMPTY_SCHEMA]:
@@ -70,9 +70,9 @@ class LocalWarehouse:
             self.attach(name, relation)
 
     def attach(self, name: Name, relation: Relation) -> None:
-        """Register a table or view with the engine, and the views that need it.
+        """Register a table or view with the engine, and the views that depend on it.
 
-        A view whose tables are gone is still in the catalog, as on Databricks.
+        As on Databricks, a view whose tables are gone stays in the catalog.
         """
         if relation.query is None:
             self.engine.attach_table(name, self.catalog.table(relation).location)
@@ -91,7 +91,7 @@ class LocalWarehouse:
         return True
 
     def resolved(self, text: str, temporary_views: Iterable[str] = ()) -> str:
-        """Return a statement as the engine takes it, with paths of volumes leading to the server's folders.
+        """Return a statement for the engine, with volume paths replaced by the server's folders.
 
         Raises StatementFailed if there is nothing at a path: Sail would read it as a relation without columns.
         """
@@ -111,9 +111,9 @@ class LocalWarehouse:
         return folder / inner
 
     def require_viewable(self, query: str) -> None:
-        """Raise StatementFailed if a view can't be made of a query that is good in itself.
+        """Raise StatementFailed if a valid query can't become a view.
 
-        Sail keeps a view's text without the backticks in it, so that names that need them, and paths, are lost.
+        Sail stores a view's text without its backticks, so names that need them, and paths, are lost.
         """
         self.engine.attach_view(PROBE, self.resolved(query))
         try:
@@ -163,7 +163,7 @@ class WarehouseSession:
         self.temporary_views.clear()
 
     def _handler(self, bare: str) -> Callable[[], pa.Table]:
-        """Return what answers a statement. Raises StatementFailed if nothing does."""
+        """Return the function that answers a statement. Raises StatementFailed if there is none."""
         if QUERY.match(bare):
             return partial(self.query, bare)
         if change := CHANGE.match(bare):
@@ -179,7 +179,7 @@ class WarehouseSession:
 
     @property
     def context(self) -> Context:
-        """The session's present context; where its schema doesn't exist (yet), nothing is found unqualified."""
+        """The session's current context. If its schema doesn't exist (yet), no unqualified name is found."""
         timezone = self.settings.get("timezone") or self.settings.get("spark.sql.session.timezone") or "UTC"
         schemas = self.catalog.schemas(self.current_catalog)
         schema = self.current_schema if self.current_schema in schemas else EMPTY_SCHEMA
@@ -192,7 +192,7 @@ class WarehouseSession:
         return self.engine.run(self.resolved(text), self.context)
 
     def _change(self, text: str, change: re.Match[str]) -> pa.Table:
-        """Execute a data change, and answer with the numbers of rows that Databricks gives."""
+        """Execute a data change, and return the same row counts as Databricks."""
         table = self.catalog.table(self.catalog.relation(self.name(change["name"]), kind="table"))
         before = table.snapshot().version
         self.engine.run(self.resolved(text), self.context)
@@ -235,11 +235,11 @@ class WarehouseSession:
         return self.name(written)
 
     def resolved(self, text: str) -> str:
-        """Return a statement as the engine takes it. Raises StatementFailed if there is nothing at a path in it."""
+        """Return a statement for the engine. Raises StatementFailed if there is nothing at a path in it."""
         return self.warehouse.resolved(sql.with_user(text, self.user), self.temporary_views)
 
     def complete(self, query: str) -> tuple[str, Struct]:
-        """Return a query with complete names, for a view, and the type of its rows."""
+        """Return a query with fully qualified names, for a view, and the type of its rows."""
         try:
             return query, self.engine.struct(self.resolved(query), NOWHERE)
         except StatementFailed as error:

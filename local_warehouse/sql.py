@@ -1,4 +1,4 @@
-"""Reading SQL just far enough: without comments, its names, its clauses."""
+"""Parses SQL just enough to find comments, strings, names and clauses."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 
 
 def bare(sql: str) -> str:
-    """Return a statement without its comments and without the semicolon at its end."""
+    """Return a statement without its comments and its final semicolon."""
     kept = [" " if token["comment"] else token[0] for token in TOKENS.finditer(sql)]
     return "".join(kept).strip().removesuffix(";").strip()
 
 
 def code(sql: str) -> str:
-    """Return a statement with its strings emptied, to look for words in."""
+    """Return a statement with its strings emptied, to search it for words."""
     return "".join("''" if token["string"] else token[0] for token in TOKENS.finditer(sql))
 
 
 def with_calls(sql: str, functions: set[str]) -> str:
-    """Return a statement in which these functions, which may be written without parentheses, have them."""
+    """Return a statement with parentheses added to these functions, which may be written without."""
     written = []
     for token in TOKENS.finditer(sql):
         bare_call = token[0].lower() in functions and not sql[token.end() :].lstrip().startswith("(")
@@ -45,7 +45,7 @@ def with_calls(sql: str, functions: set[str]) -> str:
 
 
 def with_lower_names(sql: str, names: set[str]) -> str:
-    """Return a statement in which these names are in lower case where they name a relation, or a part of its name."""
+    """Return a statement with these names in lower case if they are a relation's name or a part of it."""
     written, before = [], ""
     for token in TOKENS.finditer(sql):
         word = token[0]
@@ -58,15 +58,15 @@ def with_lower_names(sql: str, names: set[str]) -> str:
 
 
 def with_user(sql: str, user: str) -> str:
-    """Return a statement in which the name of who asks stands for current_user()."""
+    """Return a statement with current_user() replaced by the user's name."""
     called = re.compile(rf"{STRING}|`(?:[^`]|``)*`|\b((?:current|session)_user\s*\(\s*\))", re.IGNORECASE)
     return called.sub(lambda match: f"'{user}'" if match[1] else match[0], sql)
 
 
 def read_names(sql: str) -> set[str]:
-    """Return the names that a statement may read, as they are written in it, and perhaps some that are of columns.
+    """Return the names that a statement may read, as written; some may be names of columns.
 
-    With dots: wherever they are. Without: after FROM, JOIN and the like, and after a comma; names of CTEs excepted.
+    Names with dots count everywhere. Names without count after FROM, JOIN and the like, and after a comma, except CTEs.
     """
     text = code(sql)
     own, found, before = ctes(text), set(), ""
@@ -86,12 +86,12 @@ def volumes(sql: str) -> set[tuple[str, str, str]]:
 
 
 def ctes(sql: str) -> set[str]:
-    """Return the names that a query gives in its WITH."""
+    """Return the names that a query defines in its WITH."""
     return {parts(name)[0] for name in re.findall(rf"({PART})\s+as\s*\(", sql, re.IGNORECASE)}
 
 
 def parts(name: str) -> list[str]:
-    """Return the parts of a dotted name in lower case, as names are compared."""
+    """Return the parts of a dotted name in lower case, for comparison."""
     return [unquoted(part).lower() for part in re.findall(PART, name)]
 
 
@@ -101,18 +101,18 @@ def unquoted(part: str) -> str:
 
 
 def text(string: str) -> str:
-    """Return what a string literal stands for."""
+    """Return the value of a string literal."""
     body = re.sub(r"\\(.)", lambda match: ESCAPES.get(match[1], match[1]), string[1:-1], flags=re.DOTALL)
     return body.replace("''", "'") if string.startswith("'") else body
 
 
 def optional_text(string: str | None) -> str | None:
-    """Return what a string literal stands for; None where there is none, or NULL."""
+    """Return the value of a string literal, or None if it is missing or NULL."""
     return None if string is None or string.lower() == "null" else text(string)
 
 
 def split(sql: str, separator: str = ",") -> list[str]:
-    """Split at a separator that is in no string, name or parentheses."""
+    """Split at a separator, except inside strings, quoted names and parentheses."""
     found, depth = [""], 0
     for token in TOKENS.finditer(sql):
         depth += {"(": 1, "<": 1, ")": -1, ">": -1}.get(token[0], 0)
@@ -124,7 +124,7 @@ def split(sql: str, separator: str = ",") -> list[str]:
 
 
 def pairs(sql: str) -> dict[str, str]:
-    """Read `'a' = 'b', c.d = 5`, as of TBLPROPERTIES, TAGS and OPTIONS."""
+    """Read `'a' = 'b', c.d = 5`, as in TBLPROPERTIES, TAGS and OPTIONS."""
     found = {}
     for item in split(sql):
         key, _, value = item.partition("=")
@@ -134,13 +134,13 @@ def pairs(sql: str) -> dict[str, str]:
 
 
 class Reader:
-    """Takes clause after clause from the beginning of a statement."""
+    """Takes clauses one by one from the beginning of a statement."""
 
     def __init__(self, sql: str) -> None:
         self.rest = sql.strip()
 
     def take(self, pattern: str) -> re.Match[str] | None:
-        """Take what matches a pattern, in which a space stands for any white space; None if it doesn't come next."""
+        """Take what matches a pattern, in which a space means any white space; None if it doesn't come next."""
         pattern = pattern.replace(" ", r"\s+")
         match = re.match(rf"(?:{pattern})(?!\w)\s*", self.rest, re.IGNORECASE | re.DOTALL)
         if match:
@@ -148,7 +148,7 @@ class Reader:
         return match
 
     def parenthesized(self) -> str | None:
-        """Take `(...)` and return what is in it; None if it doesn't come next."""
+        """Take `(...)` and return its content; None if it doesn't come next."""
         if not self.rest.startswith("("):
             return None
         depth = 0

@@ -1,6 +1,7 @@
-"""Thrift, as databricks-sql-connector speaks it: sessions, statements, and results as Arrow.
+"""The Thrift protocol of databricks-sql-connector: sessions, statements, and results as Arrow.
 
-Knows nothing of SQL. Every statement has ended before it is answered, with its first rows (`directResults`).
+This module knows nothing about SQL. A response is sent when the statement has ended, with its first rows
+(`directResults`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class _Operation:
     sent: int = 0
 
     def fetch(self, most: int) -> ttypes.TFetchResultsResp:
-        """Answer with the next rows, at most so many."""
+        """Return a response with the next rows, up to a limit."""
         chunk = self.rows.slice(self.sent, min(most, MOST_ROWS)).combine_chunks()
         batches = [
             ttypes.TSparkArrowBatch(batch=batch.serialize().to_pybytes(), rowCount=batch.num_rows)
@@ -47,7 +48,7 @@ class _Operation:
         )
 
     def status(self) -> ttypes.TGetOperationStatusResp:
-        """Answer with how it ended."""
+        """Return a response with the statement's status."""
         if self.error is None:
             state = ttypes.TOperationState.FINISHED_STATE
             return ttypes.TGetOperationStatusResp(status=SUCCESS, operationState=state, hasResultSet=True)
@@ -61,7 +62,7 @@ class _Operation:
 
 
 class ThriftService:
-    """The handler of TCLIService.Processor, its methods named as in the service."""
+    """The handler of TCLIService.Processor. Its methods are named as in the service."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
@@ -72,7 +73,7 @@ class ThriftService:
         self._asking = threading.local()  # the processor hands on nothing but the call itself
 
     def answer(self, request: bytes, user: str) -> tuple[str, bytes]:
-        """Answer a user's call in Thrift's binary protocol; also returned is the name of the method that was called."""
+        """Return the response to a user's call in Thrift's binary protocol, and the name of the called method."""
         self._asking.user = user
         method, _, _ = TBinaryProtocol(TMemoryBuffer(request)).readMessageBegin()
         answer = TMemoryBuffer()

@@ -1,4 +1,4 @@
-"""The bit of the REST API that says what there is: warehouses, catalogs, schemas, volumes, tables, who is asking."""
+"""The metadata part of the REST API: warehouses, catalogs, schemas, volumes, tables, and the current user."""
 
 from __future__ import annotations
 
