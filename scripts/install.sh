@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make .venv with exactly what requirements.lock says, from a bare Python 3.11, 3.12 or 3.13.
+# Create .venv with exactly the packages of requirements.lock, from a plain Python 3.11, 3.12 or 3.13.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install Debian's chromium for the tests of pages, where it is missing and the user may; else those tests are skipped.
+# Install Debian's chromium for the tests of pages, if it is missing and the user is root. Without it they are skipped.
 set -euo pipefail
 for name in chromium chromium-browser google-chrome; do
     if command -v "$name" > /dev/null; then exit 0; fi

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Every check that needs nothing to run: Python, SQL, dbt's conventions, spelling, YAML, Dockerfiles, compose files,
-# workflows.
+# All static checks: Python, SQL, dbt's conventions, spelling, YAML, Dockerfiles, compose files, workflows.
 set -euo pipefail
 ruff check --quiet .
 ruff format --check --quiet .

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Bring Airflow's own database up to date: what AIRFLOW__DATABASE__SQL_ALCHEMY_CONN names, or SQLite in .airflow.
-# A database that has been brought up to date since the last installation is left alone, since asking Airflow takes 2 s.
+# Migrate Airflow's own database: the one in AIRFLOW__DATABASE__SQL_ALCHEMY_CONN, or SQLite in .airflow. A database that
+# was migrated after the last installation is skipped, since starting Airflow takes 2 s.
 set -euo pipefail
 database=$(env | grep '^AIRFLOW__DATABASE__' | sort | cksum | tr ' ' -) || true
 stamp=$AIRFLOW_HOME/.migrated-$database

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the DAG once, as `make run` does; Airflow's own words go to a file, since they are many, its tasks to stderr.
+# Run the DAG once, as `make run` does. Airflow's long log goes to a file, the progress of the tasks to stderr.
 set -uo pipefail
 log=.airflow/run.log
 echo "running: airflow dags test lc_pipeline ${*:-}  (log: $log)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# For MINUTES minutes, play generated deliveries against the reference model and kill deliveries at any moment, new ones
-# each round; stop at a difference.
+# For MINUTES minutes, compare generated deliveries with the reference model and kill deliveries at random moments, with
+# new ones in each round. Stop at the first difference.
 set -euo pipefail
 end=$((SECONDS + 60 * ${MINUTES:-30}))
 export GENERATED_DELIVERIES=deep RANDOM_CRASHES=10

@@ -12,7 +12,7 @@
 {%- endmacro %}
 
 
-{# The condition that two relations are the same in `columns`; NULL is the same as NULL. #}
+{# The condition that two relations are equal in `columns`. NULL equals NULL. #}
 {% macro same_in(columns, one, other) -%}
     (
         {%- for column in columns %}

@@ -1,6 +1,6 @@
 {#
-    A query for the tiers by which the current delivery is calculated: the newest set whose day its delivered_at has
-    reached. The set without a day holds from the beginning.
+    A query for the tiers of the current delivery: the newest set whose day its delivered_at has reached. The set
+    without a day applies from the beginning.
 #}
 {% macro rates_in_force() -%}
     select tiers.*

@@ -1,6 +1,6 @@
 {#
-    Runs before each dbt command. With --empty, dbt reads no row of any model: the snapshots would take every key for
-    deleted and the merges would delete every row.
+    Runs before each dbt command. With --empty, dbt reads no rows of any model, so the snapshots would close every key
+    as deleted, and the merges would delete every row.
 #}
 {% macro refuse_empty() %}
     {% if execute and invocation_args_dict.get('empty') %}

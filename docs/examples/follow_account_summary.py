@@ -1,6 +1,6 @@
 """A DAG that waits for the mart account_summary, and continues only if the quality report allows it.
 
-Copy it into your DAGs folder. The asset's name is all that it knows of the pipeline.
+Copy it into your DAGs folder. It needs only the name of the asset.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ with DAG("follow_account_summary", schedule=[ACCOUNT_SUMMARY], tags=["example"])
 
     @task.short_circuit
     def verdict_allows(*, triggering_asset_events: Any) -> bool:
-        """Look at the newest of the events that have started this run: several deliveries may have come meanwhile."""
+        """Check the newest event that triggered this run. There can be several, if deliveries came in the meantime."""
         news = triggering_asset_events[ACCOUNT_SUMMARY][-1].extra
         log.info("%s: %s (%s)", news["verdict"], news["why"], news["report"])
         return news["verdict"] in GOOD_ENOUGH

@@ -3,8 +3,8 @@
     are valid by themselves and the same in `columns` are copies: the earliest loaded_at, then the lowest row number, is
     staged. Where they differ, all of them are quarantined.
 
-    Keys that occur again are found over every record, valid or not: a filter by is_valid would be pushed down below the
-    cleaning and repeat it, and windows over all records cost far more than those over the few of such keys.
+    Repeated keys are found over all records, valid or not: a filter on is_valid would be pushed down below the
+    cleaning, which would then run twice. Window functions over all records cost far more than over the few with repeated keys.
 #}
 {% macro classified(checked, key, columns) -%}
 repeated_keys as (

@@ -1,6 +1,6 @@
 {#
-    A string as received -> trimmed of white space and invisible characters, or NULL where it counts as missing.
-    lower() is safe here: no character outside ASCII turns into a letter of these keywords.
+    A string as received -> trimmed of white space and invisible characters, or NULL if it counts as missing. lower() is
+    safe here: it turns no character outside ASCII into a letter of these keywords.
 #}
 {% macro clean_string(value) -%}
     case
@@ -10,8 +10,8 @@
 {%- endmacro %}
 
 {#
-    The characters are named, since a bare trim() takes other ones away on each engine. Few strings have anything to trim,
-    and trim() costs much more than a look at both ends: between '!' and '~' is all of ASCII that can be seen.
+    The characters are listed, since a bare trim() removes different ones on each engine. Few strings need trimming, and
+    trim() costs much more than checking both ends: all visible ASCII characters are between '!' and '~'.
 #}
 {% macro trimmed(value) -%}
     case
@@ -32,7 +32,7 @@
 
 {#
     Lower case by simple Unicode mapping (one character to one) on both engines, which differ on the Turkish dotted I
-    and the final sigma. translate() costs twenty times what lower() does, so it is used only for text outside ASCII.
+    and the final sigma. translate() costs twenty times as much as lower(), so it is used only for text outside ASCII.
 #}
 {% macro lower_unicode(value) -%}
     case

@@ -1,4 +1,4 @@
-{# All of these take a string that clean_string() made, and give NULL for what is missing or not valid. #}
+{# All of these take the result of clean_string(), and return NULL for a value that is missing or not valid. #}
 
 {# yes y true 1 / no n false 0 in any ASCII case -> boolean. #}
 {% macro standardize_boolean(value) -%}
@@ -28,8 +28,8 @@
 {%- endmacro %}
 
 {#
-    Of a long amount, the digits that decide its value as decimal(18,2): the first 17 before the point, leading zeros left
-    out (17 are too many already), and three behind it. Spark needs 40 s to cast a million digits.
+    The digits of a long amount that decide its value as decimal(18,2): the first 17 before the point without leading
+    zeros (17 are already too many), and three after it. Spark needs 40 s to cast a million digits.
 #}
 {% macro deciding_digits(value) -%}
     case
@@ -57,7 +57,7 @@
 {%- endmacro %}
 
 
-{# Why standardize_id() gave NULL, or NULL where it did not. #}
+{# The reason why standardize_id() returned NULL, or NULL if it did not. #}
 {% macro id_failure(value, column) -%}
     case
         when {{ value }} is null then '{{ column }} is missing'

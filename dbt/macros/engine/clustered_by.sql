@@ -1,4 +1,4 @@
-{# Keeps a large table's rows in order of a key where the engine can and it is asked for; elsewhere it does nothing. #}
+{# Clusters a large table by a key, if the engine can do so and the setting is on. Otherwise it does nothing. #}
 {% macro clustered_by(key) %}{{ adapter.dispatch('clustered_by')(key) }}{% endmacro %}
 
 {% macro default__clustered_by(key) %}{% endmacro %}

@@ -1,4 +1,4 @@
-{# How each engine reads the landing; everything else about it is in macros/landing. #}
+{# How each engine reads the landing. Everything else about it is in macros/landing. #}
 
 {# The folder of the landing where the engine reads it: on Databricks the volume that ingestion uploads it to. #}
 {% macro landing_path() %}{{ return(adapter.dispatch('landing_path')()) }}{% endmacro %}
@@ -10,8 +10,8 @@
 {% endmacro %}
 
 
-{# A path of the landing as DuckDB's readers take it literally: they match patterns, and read `name=Bob` as a column
-   unless hive_partitioning is off. include/duckdb_paths.py does the same. #}
+{# A path of the landing that DuckDB's readers take literally. By default they match patterns, and read `name=Bob` as a
+   column unless hive_partitioning is off. include/duckdb_paths.py does the same. #}
 {% macro duckdb__landed_file(path) -%}
     '{{ (landing_path() ~ '/' ~ path)
         | replace('[', '[[]') | replace('*', '[*]') | replace('?', '[?]') | replace("'", "''") }}'
@@ -36,7 +36,7 @@
 {%- endmacro %}
 
 
-{# A relation over the ledger: one row an entry; its times are strings, which sort as the times do. #}
+{# A relation over the ledger, one row per entry. Its times are strings, which sort like the times. #}
 {% macro ledger_relation() %}{{ return(adapter.dispatch('ledger_relation')()) }}{% endmacro %}
 
 {% macro duckdb__ledger_relation() -%}
@@ -56,7 +56,7 @@
 {%- endmacro %}
 
 
-{# A missing file is an error that names it: some engines would read it as an empty relation. #}
+{# A missing file is an error that names the file: some engines would read it as an empty relation. #}
 {% macro assert_landed(path) %}{{ return(adapter.dispatch('assert_landed')(path)) }}{% endmacro %}
 
 {% macro duckdb__assert_landed(path) %}

@@ -1,6 +1,6 @@
 {#
-    Put before each statement, so that an engine's query history, and Databricks' bill, can be read by run and model.
-    A run's id stands here as in the names of its files: other characters could end the comment.
+    The comment before each statement, by which an engine's query history and Databricks' bill can be grouped by run and
+    model. The run id is written as in file names, because other characters could end the comment.
 #}
 {% macro query_comment(node) %}
     {% do return(tojson({

@@ -1,8 +1,7 @@
 {#
-    The delivery that is being processed: the last entry of the landing's ledger, as a dict of strings. A discarded one,
-    which can have a later time, is none.
-    Read from the ledger and not passed as a variable, so that a bare `dbt build` needs none. All times are read and
-    written in the session's time zone, so a session that isn't in UTC is refused.
+    The delivery that is being processed: the last entry of the landing's ledger, as a dict of strings. Discarded
+    entries, which can have a later time, don't count. It is read from the ledger, so that a plain `dbt build` needs no variable.
+    All times are read and written in the session's time zone, so a session that isn't in UTC is refused.
 #}
 {% macro current_delivery() %}
     {% if not execute %}
@@ -34,7 +33,7 @@
 {%- endmacro %}
 
 
-{# dbt's clock for snapshots: a hard delete closes at the delivery's time and not at the wall clock's. #}
+{# dbt's clock for snapshots: a hard delete closes a version at the time of the delivery, not of the wall clock. #}
 {% macro default__snapshot_get_time() -%}
     {{ delivered_at() }}
 {%- endmacro %}

@@ -7,9 +7,9 @@
 
 
 {#
-    The columns of the contract of the model being built, as expressions over `landed(file)`. A column that names the
-    header of the file's column is a declared one. A file that was landed before the declaration has it as the undeclared
-    `received__<header>`, or not at all: then it is NULL. include/landing.py reads the landing by the same rules.
+    The columns of the contract of the model being built, as expressions over `landed(file)`. A column with a `header`
+    is a declared column of the file. A file that was landed before the declaration has it as the undeclared
+    `received__<header>`, or not at all (then it is NULL). include/landing.py reads the landing by the same rules.
 #}
 {% macro landed_columns(file) -%}
     {%- set found = {} -%}

@@ -1,6 +1,6 @@
 {#
-    A query for the versions of the snapshot being built that are current before this delivery: `columns`, and none before
-    the first delivery. `staging` is the relation that the snapshot is made from.
+    A query for `columns` of the snapshot's versions that are current before this delivery; empty before the first
+    delivery. `staging` is the relation from which the snapshot is built.
 #}
 {% macro current_versions(columns, staging) -%}
     {%- set is_first = load_cached_relation(this) is none -%}
@@ -11,8 +11,8 @@
 
 
 {#
-    A query for the current versions whose key arrived in quarantined records alone. Quarantine never deletes: put beside
-    what was staged, they keep the snapshot from taking their keys for absent. Reads the CTEs `current_versions` and
+    A query for the current versions whose key arrived only in quarantined records. Quarantine never deletes: added to
+    the staged rows, they keep the snapshot from treating their keys as absent. Reads the CTEs `current_versions` and
     `staged`.
 #}
 {% macro stale_versions(key, columns, checked) -%}
@@ -27,8 +27,8 @@
 
 
 {#
-    A pre-hook that adds to an existing snapshot the columns that `staging` has beside it. dbt would add them itself, but
-    only after it has taken every row for changed.
+    A pre-hook that adds to an existing snapshot the columns that only `staging` has. dbt would add them itself, but
+    only after it has treated every row as changed.
 #}
 {% macro add_new_columns(staging) %}
     {% set snapshot = load_cached_relation(this) if execute %}
