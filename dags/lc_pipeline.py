@@ -50,7 +50,7 @@ project = ProjectConfig(
     dbt_project_path=runner.DBT_DIR,
     manifest_path=manifest.check_manifest(),
     install_dbt_deps=False,
-    partial_parse=False,  # dbt is handed the parsed project: prepare_task
+    partial_parse=False,  # prepare_task passes dbt the parsed project
 )
 profile = ProfileConfig(
     profile_name=runner.PROFILE,
@@ -60,7 +60,7 @@ profile = ProfileConfig(
 execution = ExecutionConfig(
     execution_mode=ExecutionMode.LOCAL,
     invocation_mode=InvocationMode.DBT_RUNNER,
-    test_indirect_selection=TestIndirectSelection.CAUTIOUS,  # a model's task runs the tests that read it alone
+    test_indirect_selection=TestIndirectSelection.CAUTIOUS,  # a model's task runs the tests that read only this model
 )
 dbt_args: dict[str, Any] = {
     "full_refresh": "{{ params.full_refresh }}",
@@ -116,8 +116,8 @@ with DAG(
     schedule=CronTriggerTimetable(f"{SCHEDULED_AT:%M %H} * * *", timezone="UTC"),
     catchup=False,
     max_active_runs=16,  # wait_for_turn lets one work at a time; with 1, a waiting run would keep an earlier one queued
-    max_active_tasks=settings.databricks.threads if settings.databricks else 1,  # one may hold the DuckDB file
-    on_failure_callback=alerts.run_failed if settings.alerts.on else None,  # where quality_report could not send it
+    max_active_tasks=settings.databricks.threads if settings.databricks else 1,  # one process can hold a DuckDB file
+    on_failure_callback=alerts.run_failed if settings.alerts.on else None,  # if quality_report could not send the alert
     deadline=alerts.deadline(settings, SCHEDULED_AT),
     tags=["lending", "dbt", settings.database_type],
     default_args={

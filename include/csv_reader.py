@@ -234,7 +234,7 @@ class _Tokenizer:
     def _broken(self, start: int, field_start: int, fields: list[bytes], reason: str) -> Record:
         line_break = self.content.find(b"\n", start)
         end = line_break + 1 if line_break >= 0 else len(self.content)
-        if field_start >= end:  # the break is behind a quoted line break: the record ends before it
+        if field_start >= end:  # the fault is after a quoted line break, where the record ends
             raw, fields = raw_text(self.content, start, end), []
             return Record(raw.split(b","), end, reason)
         return Record([*fields, *raw_text(self.content, field_start, end).split(b",")], end, reason)

@@ -98,7 +98,7 @@ def ingest_delivery(
     Raises the errors of ingest(), IngestionError if the tables and the landing don't belong together, and UnusablePath
     if a path can't be written to.
     """
-    check_paths(settings, "DATA_QUALITY_REPORT_PATH")  # without it nothing could be noted
+    check_paths(settings, "DATA_QUALITY_REPORT_PATH")  # nothing could be recorded without it
     outcome: Outcome = "refused"
     delivered_at: datetime | None = None
     message: str | None = None

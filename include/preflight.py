@@ -45,12 +45,12 @@ def _check_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:  # has no name that a crash could leave behind
+        with tempfile.TemporaryFile(dir=folder) as file:  # has no name, so a crash leaves nothing behind
             file.write(b"\n")
             file.flush()
         folder.joinpath(*LONGEST_PATH).stat()
     except FileNotFoundError:
-        pass  # the long path is not there, and not too long to be
+        pass  # the path does not exist, but it is not too long
     except OSError as error:
         error.filename = str(folder)
         raise
@@ -81,7 +81,7 @@ def _check_database(path: Path) -> None:
     _check_folder(path.parent)
     if not path.exists():
         return
-    if not os.access(path, os.W_OK):  # to open it would drop DuckDB's locks when it is closed
+    if not os.access(path, os.W_OK):  # not opened: closing it would drop DuckDB's locks
         raise UnusablePath(f"DUCKDB_PATH: {path} can't be written to: expected the right to do so")
     if path.stat().st_size == 0:
         raise UnusablePath(f"DUCKDB_PATH: {path} is empty: expected a DuckDB file, or none: remove it")

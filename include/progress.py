@@ -53,7 +53,7 @@ class _Lines:
 
         yield update
         words = f"{name}: {said[0]}" if said[0] else name
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError):  # stderr is closed
             print(f"{words} ({time.monotonic() - began:.1f} s)", file=self._stream, flush=True)
 
 
@@ -130,15 +130,15 @@ def _bars(stream: TextIO) -> Iterator[Display]:
     from rich.table import Column
 
     progress = Progress(
-        SpinnerColumn("line", finished_text=" "),  # ASCII: a terminal may know nothing else
+        SpinnerColumn("line", finished_text=" "),  # ASCII, since a terminal may support nothing else
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         TimeElapsedColumn(),
         TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
         console=Console(file=stream),
         refresh_per_second=2,  # 1 % of a core
-        redirect_stdout=False,  # what a command prints there is its result
-        redirect_stderr=stream is sys.stderr,  # what is logged meanwhile stands above the bars
+        redirect_stdout=False,  # stdout has the result of the command
+        redirect_stderr=stream is sys.stderr,  # log lines appear above the bars
     )
     with suppress(OSError):
         progress.start()

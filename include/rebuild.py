@@ -50,11 +50,11 @@ def rebuild(settings: Settings) -> int:
         for delivery in play(rebuilt, ledger.processed, run_id="rebuild"):
             print(f"playing the delivery of {time_text(delivery.logical_date)}", flush=True)
         open_warehouse(settings, run_id="rebuild").take_over(rebuilt)
-        if settings.databricks:  # the history alone is taken over there, not what each delivery makes from scratch
+        if settings.databricks:  # only the history is taken over there, so build the other tables
             target = replace(rebuilt, databricks=settings.databricks)
             open_warehouse(target, run_id="rebuild").receive(scratch, ledger.processed[-1])
             build(target, run_id="rebuild", select=("tag:source", "tag:staging"))
-        if ledger.unfinished:  # a correction of it returns to the history as it is now
+        if ledger.unfinished:  # a correction of it returns to the rebuilt history
             open_warehouse(settings, run_id="rebuild").checkpoint()
         warehouse.clear()
     return len(ledger.processed)

@@ -56,7 +56,7 @@ def fail_fast(function: Callable[..., T]) -> Callable[..., T]:
             return function(*args, **kwargs)
         except (IngestionError, turns.NotItsTurn, UnusablePath) as error:
             raise AirflowFailException(str(error)) from None
-        except OSError as error:  # a disk that is full, or a mount that is gone, may be there again
+        except OSError as error:  # a full disk or a lost mount may be temporary
             raise PipelineError(one_line(error)) from None
         except WarehouseError as error:
             if error.is_transient:
@@ -99,7 +99,7 @@ def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
     settings = load_settings()
     check_paths(settings, "LANDING_PATH")
     landing = settings.landing_path
-    turns.release(landing, dag_run.run_id)  # taken by a try that was killed, or before the run was cleared
+    turns.release(landing, dag_run.run_id)  # taken by a killed try, or before the run was cleared
     try:
         with turns.deciding(landing, dag_run.run_id) as held:
             if blocking := _working_run(turns.holder(landing), ti) or _earlier_run(dag_run, ti):

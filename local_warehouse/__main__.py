@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with lock(options.folder / "warehouse.lock", "serving this warehouse"):
             _serve(options)
-    except (Locked, OSError) as error:  # OSError: the port is taken, or the folder can't be written
+    except (Locked, OSError) as error:  # OSError: the port is taken, or the folder can't be written to
         print(error, file=sys.stderr)
         return 1
     return 0

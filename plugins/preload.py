@@ -35,5 +35,5 @@ class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
 
             try:
                 warm_up()
-            except PipelineError as error:  # the DAG's import error says the same to people; tasks only start slower
+            except PipelineError as error:  # the DAG's import error shows it; here tasks only start more slowly
                 log.warning("dbt is not warmed up: %s", error)

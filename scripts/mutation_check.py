@@ -85,7 +85,7 @@ def found_by(mutation: Mutation, clone: Path) -> str | None:
     path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
     if _run(clone, sys.executable, "-m", "include.dbt.manifest").returncode:
         return _printed(mutation, "dbt parse")
-    # tests/unit/test_mutations.py finds every mutation, since `old` is gone.
+    # tests/unit/test_mutations.py would find every mutation, since `old` is gone.
     options = ("-x", "--quiet", "-p", "no:cacheprovider", "--deselect", "tests/unit/test_mutations.py")
     for stage in STAGES:
         ended = _run(clone, "pytest", *options, *stage)

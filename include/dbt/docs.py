@@ -39,7 +39,7 @@ def write_docs(settings: Settings, *, catalog: bool) -> Path:
     """
     command = ["docs", "generate", "--static", "--quiet", *([] if catalog else _WITHOUT_WAREHOUSE)]
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copyfile(current_manifest(settings), Path(folder, "manifest.json"))  # dbt writes it when it compiles
+        shutil.copyfile(current_manifest(settings), Path(folder, "manifest.json"))  # dbt writes it while compiling
         result = runner.invoke(settings.connected(), command, Path(folder), manifest=load_manifest(settings))
         if not result.success:
             raise DbtFailed(f"dbt {' '.join(command)} failed: {result.exception or 'see dbt/logs/dbt.log'}")

@@ -269,10 +269,10 @@ class _TableReader:
         try:
             return query()
         except WarehouseError as error:
-            self._readable = not error.is_transient  # a held file is waited for each time, and one message is enough
+            self._readable = not error.is_transient  # each try waits for a locked file, and one message is enough
             self.problems.append(f"not all tables could be read: {' '.join(str(error).split())[:500]}")
             return None
-        except Exception as error:  # a report that lacks a section is worth more than none
+        except Exception as error:  # a report without a section is better than none
             log.exception("a section of the report could not be made")
             self.problems.append(f"a section could not be made: {type(error).__name__}: {one_line(error)[:500]}")
             return None

@@ -281,7 +281,7 @@ def rates_of(warehouse: Warehouse, time: datetime) -> list[dict[str, Any]]:
 def all_rates(warehouse: Warehouse) -> list[dict[str, Any]]:
     """Return the tiers of every set of rates in the warehouse."""
     found = rows(warehouse, f"select * from {warehouse.relation('marts', 'interest_rate_tier')}")
-    return [{"valid_from_date": None, **tier} for tier in found]  # a table of before 1.0 has one set, without a day
+    return [{"valid_from_date": None, **tier} for tier in found]  # a table from before 1.0 has one set, without a day
 
 
 def in_force(tiers: Sequence[dict[str, Any]], time: datetime) -> list[dict[str, Any]]:

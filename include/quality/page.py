@@ -124,7 +124,7 @@ def _index_entries(report: Report, folder: Path) -> list[TrendEntry]:
     known: dict[str, TrendEntry] = {}
     with suppress(OSError):
         for line in (folder / INDEX_ENTRIES).read_bytes().splitlines():
-            with suppress(ValidationError):  # of another version, or damaged
+            with suppress(ValidationError):  # from another version, or damaged
                 entry = TrendEntry.model_validate_json(line)
                 known[entry.report] = entry
     known |= {entry.report: entry for entry in report.trend}

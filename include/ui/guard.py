@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from starlette._utils import get_route_path  # by which its routes and mounts match: nothing slips between
+from starlette._utils import get_route_path  # the path by which Starlette matches routes and mounts
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +21,7 @@ _COSMOS = "/cosmos"
 _HEADERS = {"cache-control": "no-store", "referrer-policy": "same-origin", "x-content-type-options": "nosniff"}
 
 _POLICIES = {
-    # The frame that shows a report in Airflow's UI lets scripts run with the session of the user.
+    # The frame that shows a report in Airflow's UI would run scripts with the session of the user.
     PAGES: "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'",
     _COSMOS: "frame-ancestors 'self'",

@@ -90,7 +90,7 @@ class DatabricksWarehouse:
                         yield from part.to_batches()
                         part = self._fetch(cursor)
                 except WarehouseError as error:
-                    failures.append(error)  # the reader of the stream, in C++, turns it into another error
+                    failures.append(error)  # the stream's reader, in C++, turns it into another error
                     raise
 
             try:

@@ -81,7 +81,7 @@ class DuckDBWarehouse:
             if self.path.exists():
                 _copy(self.path, temporary)
             else:
-                temporary.touch()  # an empty file says that there was no database
+                temporary.touch()  # an empty file means that there was no database
 
     def restore(self) -> None:
         if not self._checkpoint_path.exists():

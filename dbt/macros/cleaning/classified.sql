@@ -4,7 +4,8 @@
     staged. Where they differ, all of them are quarantined.
 
     Repeated keys are found over all records, valid or not: a filter on is_valid would be pushed down below the
-    cleaning, which would then run twice. Window functions over all records cost far more than over the few with repeated keys.
+    cleaning, which would then run twice. Window functions over all records cost far more than over the few with repeated
+    keys.
 #}
 {% macro classified(checked, key, columns) -%}
 repeated_keys as (

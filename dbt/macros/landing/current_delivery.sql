@@ -1,7 +1,7 @@
 {#
     The delivery that is being processed: the last entry of the landing's ledger, as a dict of strings. Discarded
-    entries, which can have a later time, don't count. It is read from the ledger, so that a plain `dbt build` needs no variable.
-    All times are read and written in the session's time zone, so a session that isn't in UTC is refused.
+    entries, which can have a later time, don't count. It is read from the ledger, so that a plain `dbt build` needs no
+    variable. All times are read and written in the session's time zone, so a session that isn't in UTC is refused.
 #}
 {% macro current_delivery() %}
     {% if not execute %}
