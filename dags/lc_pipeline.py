@@ -33,13 +33,13 @@ green run; it can't fail a run.
   good ones. The log names the test, the report shows failing rows. Fix the cause and trigger again: the delivery is
   finished first. If its files are wrong, trigger the next delivery with `discard_unfinished`: it is given up.
 - **any task, with `is locked by`**: another process has the DuckDB file. End it (the message names it); clear the task.
-- **`wait_for_turn`** is yellow: another run is working, or one of an earlier delivery has not ended, of a backfill
-  perhaps; its log names it.
-- **any task, with `it is the turn of run ...`**: it was cleared by itself. Clear the run from `wait_for_turn` on.
+- **`wait_for_turn`** is yellow: another run is working, or a run of an earlier delivery (of a backfill, for example) has
+  not ended. Its log names the run.
+- **any task, with `it is the turn of run ...`**: the task was cleared alone. Clear the run from `wait_for_turn` on.
 - **`quality_report`** alone says that an earlier task failed: look at that task.
 
-A run that is triggered again for a delivery that is already processed changes nothing. The quality report of every run,
-red ones included, is in `data/quality_reports`.
+A run for a delivery that is already processed changes nothing. Every run has a quality report, red ones included: see
+the run's tab *Quality report*, or *Quality* in the toolbar.
 """
 
 SCHEDULED_AT = time(2)  # UTC

@@ -1,4 +1,4 @@
-"""Run one delivery end to end in one process, without Airflow: `python -m include.deliver --help`."""
+"""Run one delivery end to end in one process, without Airflow: `python -m include.deliver`."""
 
 from __future__ import annotations
 
