@@ -33,8 +33,8 @@ green run; it can't fail a run.
   good ones. The log names the test, the report shows failing rows. Fix the cause and trigger again: the delivery is
   finished first. If its files are wrong, trigger the next delivery with `discard_unfinished`: it is given up.
 - **any task, with `is locked by`**: another process has the DuckDB file. End it (the message names it); clear the task.
-- **`wait_for_turn`** is yellow: another run is working, or a run of an earlier delivery (of a backfill, for example) has
-  not ended. Its log names the run.
+- **`wait_for_turn`** is yellow: another run is working, or a run of an earlier delivery (for example of a backfill)
+  has not ended. Its log names the run.
 - **any task, with `it is the turn of run ...`**: the task was cleared alone. Clear the run from `wait_for_turn` on.
 - **`quality_report`** alone says that an earlier task failed: look at that task.
 
