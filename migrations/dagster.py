@@ -384,12 +384,12 @@ def _begun(settings: Settings, deliveries: list[datetime]) -> int:
 
 
 def _classify(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path) -> None:
-    """Make `judged_<name>`: the values that our staging gives each version's record, or why it quarantines the record.
+    """Make `classified_<name>`: what staging makes of each version's record, and why it quarantines it, if it does.
 
     All records are staged as one delivery in a database of its own, so that every rule is dbt's.
     """
-    folder = scratch / "judging"
-    judging = replace(
+    folder = scratch / "classifying"
+    scratch_settings = replace(
         settings,
         database_type="duckdb",
         dbt_target="dev",
@@ -400,16 +400,16 @@ def _classify(history: duckdb.DuckDBPyConnection, settings: Settings, scratch: P
         data_quality_report_path=folder,
     )
     _write_extracts(history, folder, None)
-    ingest(judging, logical_date=datetime(2000, 1, 1, tzinfo=UTC), run_id=RUN_ID)
+    ingest(scratch_settings, logical_date=datetime(2000, 1, 1, tzinfo=UTC), run_id=RUN_ID)
     result = run_dbt(
-        judging,
+        scratch_settings,
         ["run", "--quiet", "--select", "tag:source", "tag:staging"],
-        manifest=load_manifest(judging),
+        manifest=load_manifest(scratch_settings),
         run_id=RUN_ID,
     )
     if not result.success:
         raise DbtFailed("dbt could not stage the old records: " + "; ".join(str(r.message) for r in result.result))
-    warehouse = open_warehouse(judging)
+    warehouse = open_warehouse(scratch_settings)
     for snapshot in SNAPSHOTS:
         checked = warehouse.relation("staging", snapshot.table.replace("snap_", "stg_") + "_checked")
         select = (

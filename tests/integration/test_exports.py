@@ -1,4 +1,4 @@
-"""Exports of real DuckDB tables: the files, that they are replaced together, and what a crash leaves (section 9)."""
+"""Exports of real DuckDB tables: the files, that they are replaced together, and what a crash leaves."""
 
 from __future__ import annotations
 

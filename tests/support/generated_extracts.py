@@ -161,7 +161,7 @@ def next_lines(draw: st.DrawFn, file: str, before: list[Line]) -> list[Line]:
 
 @st.composite
 def extracts(draw: st.DrawFn, file: str, lines: list[Line]) -> Extract:
-    """Write the lines as a file, in one of the ways that section 4 of the design allows."""
+    """Write the lines as a file, in one of the ways in which a sender may write it."""
     header = HEADERS[file]
     if draw(st.integers(0, 3)) == 0:
         header, lines = (*header, "Note"), [Line((*line.fields, draw(text)), line.damage) for line in lines]
