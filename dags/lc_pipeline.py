@@ -64,7 +64,8 @@ execution = ExecutionConfig(
 )
 dbt_args: dict[str, Any] = {
     "full_refresh": "{{ params.full_refresh }}",
-    "dbt_cmd_global_flags": ["--no-populate-cache"],  # a task looks at the schemas of its own nodes
+    # A task looks at the schemas of its own nodes only, and Cosmos would not keep dbt's log file.
+    "dbt_cmd_global_flags": ["--no-populate-cache", *runner.NO_LOG_FILE],
     "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],  # they test the code, not the day's data
     "interceptors": [tasks.hold_turn, prepare_task],
     "callback": collect_run_results,

@@ -19,6 +19,8 @@ from include.files import replacing, run_key
 from include.settings import Settings
 
 STEP_SUFFIX = ".step.json"
+RUN_RESULTS = "run_results.json"
+"""The name that dbt gives the file of its results."""
 
 
 def artifacts_dir(settings: Settings, run_id: str) -> Path:
@@ -30,10 +32,10 @@ def artifacts_dir(settings: Settings, run_id: str) -> Path:
 
 def keep_run_results(settings: Settings, run_id: str, name: str, target: Path) -> list[dict[str, Any]]:
     """Copy dbt's run_results.json from `target`, if there is one, to the artifacts of the run; return the results."""
-    results = target / "run_results.json"
+    results = target / RUN_RESULTS
     if not results.exists():
         return []
-    with replacing(artifacts_dir(settings, run_id) / f"{name}.run_results.json") as temporary:
+    with replacing(artifacts_dir(settings, run_id) / f"{name}.{RUN_RESULTS}") as temporary:
         shutil.copyfile(results, temporary)
     kept: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))["results"]
     return kept

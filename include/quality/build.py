@@ -97,8 +97,9 @@ def write_report(
     dbt = load_results(current_manifest(settings), artifacts)
     earlier = _earlier_reports(settings.data_quality_report_path, run_id)
     read = _TableReader(settings, run, warehouse, dbt.models, problems=note.warnings)
-    described = read.describe([report for _, report in earlier])
-    tests = tuple(read.rows_found_by(test, dbt.kept_in.get(test.name)) for test in dbt.tests)
+    with warehouse.session():
+        described = read.describe([report for _, report in earlier])
+        tests = tuple(read.rows_found_by(test, dbt.kept_in.get(test.name)) for test in dbt.tests)
     found = Findings(
         schema_version=SCHEMA_VERSION,
         run=run,

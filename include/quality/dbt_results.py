@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from include.artifacts import RUN_RESULTS
 from include.dbt.descriptions import test_description
 from include.dbt.manifest import layer_of
 from include.layers import LAYERS, Layer
@@ -71,7 +72,7 @@ def _place(node: Node) -> tuple[int, str]:
 
 def _latest_results(artifacts: Path) -> dict[str, dict[str, Any]]:
     latest: dict[str, tuple[str, dict[str, Any]]] = {}
-    for path in artifacts.glob("[!.]*.run_results.json"):  # macOS puts ._<name> beside a file on SMB
+    for path in artifacts.glob(f"[!.]*.{RUN_RESULTS}"):  # macOS puts ._<name> beside a file on SMB
         run_results = json.loads(path.read_text(encoding="utf-8"))
         generated_at = run_results["metadata"]["generated_at"]
         for result in run_results["results"]:

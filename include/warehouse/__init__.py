@@ -7,9 +7,10 @@ needs the other's libraries.
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from include.errors import PipelineError
 from include.files import run_key
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from include.ledger import Delivery
+
+C = TypeVar("C")
 
 
 class WarehouseError(PipelineError):
@@ -59,6 +62,39 @@ def is_rejection(message: str) -> bool:
     return bool(_REJECTED.search(message))
 
 
+class Connections(Generic[C]):
+    """Opens a connection for each use. Uses within session() share one."""
+
+    def __init__(self, connect: Callable[[], AbstractContextManager[C]]) -> None:
+        self._connect = connect
+        self._session: ExitStack | None = None
+        self._shared: C | None = None
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Let the uses in the body share one connection, which the first of them opens."""
+        try:
+            with ExitStack() as self._session:
+                yield
+        finally:
+            self._session = self._shared = None
+
+    @contextmanager
+    def use(self) -> Iterator[C]:
+        """Yield a connection, which the body must leave as it was."""
+        if self._session is None:
+            with self._connect() as connection:
+                yield connection
+            return
+        if self._shared is None:
+            self._shared = self._session.enter_context(self._connect())
+        try:
+            yield self._shared
+        except Exception:
+            self._shared = None  # it may be broken: the next use opens another
+            raise
+
+
 class Warehouse(Protocol):
     """The interface for ingestion, exports and the quality report. Times are in UTC, whatever the engine's type."""
 
@@ -67,6 +103,9 @@ class Warehouse(Protocol):
 
     def query(self, sql: str) -> pa.Table:
         """Return a small result. Raises WarehouseError, e.g. if a table is missing."""
+
+    def session(self) -> AbstractContextManager[None]:
+        """Let the queries of the body share one connection, which the first of them opens."""
 
     def stream(self, sql: str) -> AbstractContextManager[pa.RecordBatchReader]:
         """Open a result of any size, which is read in batches. Raises WarehouseError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -25,11 +25,11 @@ from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import FILE_NAMES, Delivery
 from include.quoting import BACKTICK, literal, quoted
 from include.settings import DatabricksSettings, Settings
-from include.warehouse import CheckpointMissing, StatementRejected, WarehouseError
+from include.warehouse import CheckpointMissing, Connections, StatementRejected, WarehouseError
 from include.warehouse.duckdb import BASE_SCHEMA, checkpoint_of
 
 if TYPE_CHECKING:
-    from databricks.sql.client import Cursor
+    from databricks.sql.client import Connection, Cursor
 
 BATCH_ROWS = 100_000
 LEDGER = "ledger.jsonl"
@@ -62,6 +62,7 @@ class DatabricksWarehouse:
         """`checkpoint_path` is where checkpoint() saves the tables' versions; `run` names the run in query history."""
         self.settings = settings
         self._checkpoint_path = checkpoint_path
+        self._connections = Connections(self._connect)
         self._comment = f"/* {json.dumps({'app': 'lc_pipeline', 'run': run})} */"
 
     def relation(self, schema: str, table: str) -> str:
@@ -75,6 +76,9 @@ class DatabricksWarehouse:
 
     def query(self, statement: str) -> pa.Table:
         return self._run(statement)
+
+    def session(self) -> AbstractContextManager[None]:
+        return self._connections.session()
 
     @contextmanager
     def stream(self, statement: str) -> Iterator[pa.RecordBatchReader]:
@@ -216,6 +220,11 @@ class DatabricksWarehouse:
 
     @contextmanager
     def _cursor(self) -> Iterator[Cursor]:
+        with self._connections.use() as connection, connection.cursor(arraysize=BATCH_ROWS) as cursor:
+            yield cursor
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
         config = self._config
         with self._explained():
             connection = sql.connect(
@@ -228,11 +237,8 @@ class DatabricksWarehouse:
                 **_RETRIES,
                 _connection_uri=self.settings.connection_uri,
             )
-        try:
-            with connection.cursor(arraysize=BATCH_ROWS) as cursor:
-                yield cursor
-        finally:
-            connection.close()
+        with closing(connection):
+            yield connection
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

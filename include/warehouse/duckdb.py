@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -20,7 +20,7 @@ from include.files import replacing
 from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import Delivery
 from include.settings import DEFAULT_MEMORY_LIMIT, Settings
-from include.warehouse import CheckpointMissing, StatementRejected, WarehouseBusy, WarehouseError
+from include.warehouse import CheckpointMissing, Connections, StatementRejected, WarehouseBusy, WarehouseError
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class DuckDBWarehouse:
         self.path, self._memory_limit = path, memory_limit
         self._checkpoint_path = checkpoint_of(path)
         self._wal = path.with_name(f"{path.name}.wal")
+        self._readers = Connections(lambda: self._connect(read_only=True))
 
     def relation(self, schema: str, table: str) -> str:
         if schema not in SCHEMAS:
@@ -44,12 +45,15 @@ class DuckDBWarehouse:
         return f"{BASE_SCHEMA}_{schema}.{table}"
 
     def query(self, sql: str) -> pa.Table:
-        with self._connection(read_only=True) as connection:
+        with self._explained(), self._readers.use() as connection:
             return connection.sql(sql).to_arrow_table()
+
+    def session(self) -> AbstractContextManager[None]:
+        return self._readers.session()
 
     @contextmanager
     def stream(self, sql: str) -> Iterator[pa.RecordBatchReader]:
-        with self._connection(read_only=True) as connection:
+        with self._explained(), self._readers.use() as connection:
             reader = connection.sql(sql).to_arrow_reader(BATCH_ROWS)
             try:
                 yield reader
@@ -119,15 +123,15 @@ class DuckDBWarehouse:
         if not self.path.exists():
             yield
             return
-        with self._connection(read_only=False) as connection:
+        with self._explained(), self._connect(read_only=False) as connection:
             connection.execute("checkpoint")
             yield
 
     @contextmanager
-    def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _explained(self) -> Iterator[None]:
+        """Turn DuckDB's errors into those that include.warehouse declares."""
         try:
-            with self._connect(read_only) as connection:
-                yield connection
+            yield
         except duckdb.IOException as error:
             holder = _holder(error)
             if holder is None:
@@ -145,7 +149,7 @@ class DuckDBWarehouse:
         stop=tenacity.stop_after_attempt(5),
         reraise=True,
     )
-    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         return duckdb_session.connect(self.path, memory_limit=self._memory_limit, read_only=read_only)
 
 

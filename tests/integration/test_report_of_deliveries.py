@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from include import duckdb_session
 from include.artifacts import artifacts_dir
 from include.layers import LAYERS
 from include.pipeline import DeliveryFailed, deliver, write_report
@@ -235,6 +236,20 @@ def test_every_column_that_a_test_can_show_is_known(days: Days) -> None:
 
     assert len(columns) > 20
     assert columns - shown_columns() - of_the_tested_column == masked
+
+
+def test_a_report_opens_one_connection(copy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path | None] = []
+
+    def connect(database: Path | None = None, **options: Any) -> duckdb.DuckDBPyConnection:
+        opened.append(database)
+        return duckdb_session_connect(database, **options)
+
+    duckdb_session_connect = duckdb_session.connect
+    monkeypatch.setattr(duckdb_session, "connect", connect)
+    write_report(copy, run_id="day6")
+
+    assert opened.count(copy.duckdb_path) == 1
 
 
 def test_each_test_says_what_a_failure_means(days: Days) -> None:
