@@ -53,7 +53,8 @@ second day. *Memory* is the peak of the largest process; *spilled* is what DuckD
 
 ## By history
 
-`include.deliver`, {history_customers:,} customers: one delivery after others. Each delivery changes 0.1 % of the keys.
+`include.deliver`, {history_customers:,} customers: the median of three deliveries after others. Each delivery changes
+0.1 % of the keys.
 
 {history}
 

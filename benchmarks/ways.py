@@ -201,14 +201,15 @@ WAYS = {
     "airflow dags test": dags_test,
     "scheduler": scheduler,
 }
+THROUGH_AIRFLOW = ("airflow dags test", "scheduler")
 
 
-def after_history(folder: Path, inputs: Path, deliveries: int) -> Cost:
-    """Play `deliveries` days with include.deliver, the two of `inputs` in turn, and one more, which is measured."""
+def after_history(folder: Path, inputs: Path, deliveries: int, measured: int = 3) -> list[Cost]:
+    """Play `deliveries` days with include.deliver, the two of `inputs` in turn; then measure some more."""
     days = folder / "days"
     days.mkdir(parents=True)
     first = datetime.fromisoformat(DELIVERED_AT[0]) - timedelta(days=deliveries)
-    times = [(first + timedelta(days=day)).isoformat() for day in range(deliveries + 1)]
+    times = [(first + timedelta(days=day)).isoformat() for day in range(deliveries + measured)]
     for number, at in enumerate(times):
         (days / at[:10]).symlink_to(inputs / DELIVERED_AT[number % 2][:10])
     play = """
@@ -217,5 +218,5 @@ from include.deliver import main
 for at in sys.argv[1:]:
     assert main(["--logical-date", at]) == 0
 """
-    measure([sys.executable, "-c", play, *times[:-1]], data_in(folder, days), data=folder)
-    return deliver_one(folder, days, times[-1])
+    measure([sys.executable, "-c", play, *times[:deliveries]], data_in(folder, days), data=folder)
+    return [deliver_one(folder, days, at) for at in times[deliveries:]]

@@ -277,7 +277,9 @@ class _Extract:
         update: Update,
     ) -> None:
         self.entity, self.path, self.digest = entity, paths[entity.file], digests[entity.file]
-        self.before = settings.landing_path / last_processed.file(entity.file).path if last_processed else None
+        before = last_processed.file(entity.file) if last_processed else None
+        self.before = settings.landing_path / before.path if before else None
+        self.keys_before = before.distinct_keys if before else 0
         copy, records = scratch / self.path.name, scratch / f"{entity.file}.arrow"
         self.size = copy.stat().st_size
         self.columns = declared_columns(entity)
@@ -316,10 +318,10 @@ class _Extract:
     def check_drop(self, max_drop_pct: float) -> None:
         """Raise IngestionError if more than `max_drop_pct` percent of the last delivery's readable keys are missing."""
         keys = self.keys
-        if keys.missing * 100 > max_drop_pct * keys.distinct_before:
+        if keys.missing * 100 > max_drop_pct * self.keys_before:
             examples = ", ".join(_shown(key) for key in keys.examples)
             raise IngestionError(
-                f"{self.path} lacks {keys.missing} of the {keys.distinct_before} values of {self.entity.key} that the "
+                f"{self.path} lacks {keys.missing} of the {self.keys_before} values of {self.entity.key} that the "
                 f"last delivery had (for example {examples}), more than MAX_ROW_DROP_PCT ({max_drop_pct:g} %): the "
                 "extract is truncated, or its keys are damaged. If it is right, run again with accept_row_drop"
             )

@@ -43,13 +43,12 @@ def _readable(key: str, key_type: KeyType) -> str:
 
 @dataclass(frozen=True)
 class KeyComparison:
-    """How many distinct readable keys an extract and the previous one have, and how many of the latter are missing.
+    """How many distinct readable keys an extract has, and how many keys of the previous one are missing from it.
 
     `examples` are the first three of the missing keys: whole numbers or text.
     """
 
     distinct: int
-    distinct_before: int
     missing: int
     examples: Sequence[int | str]
 
@@ -60,17 +59,22 @@ def compare_keys(connection: duckdb.DuckDBPyConnection, column: str, key_type: K
     A `number` consists of the digits 0-9, is between 1 and 9223372036854775807, and is compared as a number; `text` is
     anything that does not count as missing. Malformed records have keys, too, without any stray quote.
     """
-    [(distinct, distinct_before, missing, examples)] = connection.execute(f"""
-        with found as materialized ({_distinct_keys("extract", column, key_type)}),
-        found_before as materialized ({_distinct_keys("before", column, key_type)}),
-        missing as materialized (select key from found_before anti join found using (key) where key is not null)
+    received, received_before = (
+        f"select {_received(column)} as key from {records}" for records in ("extract", "before")
+    )
+    [(distinct, missing, examples)] = connection.execute(f"""
+        with found as materialized ({_distinct_keys(received, key_type)}),
+        -- Most keys arrive again as the same text. Only the others have to be read.
+        respelled as materialized (
+            {_distinct_keys(f"select key from ({received_before}) anti join ({received}) using (key)", key_type)}
+        ),
+        missing as materialized (select key from respelled anti join found using (key) where key is not null)
         select
             (select count(key) from found),
-            (select count(key) from found_before),
             (select count(*) from missing),
             (select min(key, 3) from missing)
     """).fetchall()
-    return KeyComparison(distinct, distinct_before, missing, examples or ())
+    return KeyComparison(distinct, missing, examples or ())
 
 
 def has_key(column: str, key: int | str) -> str:
@@ -95,18 +99,12 @@ def has_key(column: str, key: int | str) -> str:
     return f"({within}) and {readable} = {text if key_type == 'number' else literal(text)}"
 
 
-def _distinct_keys(records: str, column: str, key_type: KeyType) -> str:
+def _distinct_keys(received: str, key_type: KeyType) -> str:
     """Return a query for the distinct keys. A NULL among them stands for all keys that can't be read.
 
     A filter on NULL here would be pushed down below the trimming, which would then run twice.
     """
     return f"""
         select distinct {_readable("key", key_type)} as key
-        from (
-            select {_trimmed("key")} as key
-            from (
-                select {_received(column)} as key
-                from {records}
-            )
-        )
+        from (select {_trimmed("key")} as key from ({received}))
     """
