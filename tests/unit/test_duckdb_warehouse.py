@@ -141,6 +141,10 @@ with warehouse.stream("select case when x > 400000 then error('broken') else x e
     "of a query": """
 warehouse.query("select case when x > 400000 then error('broken') else x end from t")
 """,
+    "of a query in a session": """
+with warehouse.session():
+    warehouse.query("select case when x > 400000 then error('broken') else x end from t")
+""",
 }
 
 
