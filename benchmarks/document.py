@@ -37,7 +37,8 @@ Airflow {airflow}.
 ## By size
 
 Accounts are three times as many as customers, 0.2 % of the records are dirty, and 0.1 % of the keys change on the
-second day. *Memory* is the peak of the largest process; *spilled* is what DuckDB had on disk at most.
+second day. *Memory* is the peak of the largest process; *spilled* is what DuckDB had on disk at most. Large sizes are
+measured without Airflow (`--airflow-up-to`).
 
 {sizes}
 
