@@ -204,12 +204,12 @@ WAYS = {
 THROUGH_AIRFLOW = ("airflow dags test", "scheduler")
 
 
-def after_history(folder: Path, inputs: Path, deliveries: int, measured: int = 3) -> list[Cost]:
-    """Play `deliveries` days with include.deliver, the two of `inputs` in turn; then measure some more."""
+def after_history(folder: Path, inputs: Path, deliveries: int) -> list[Cost]:
+    """Play `deliveries` days with include.deliver, the two of `inputs` in turn; return the costs of three more."""
     days = folder / "days"
     days.mkdir(parents=True)
     first = datetime.fromisoformat(DELIVERED_AT[0]) - timedelta(days=deliveries)
-    times = [(first + timedelta(days=day)).isoformat() for day in range(deliveries + measured)]
+    times = [(first + timedelta(days=day)).isoformat() for day in range(deliveries + 3)]
     for number, at in enumerate(times):
         (days / at[:10]).symlink_to(inputs / DELIVERED_AT[number % 2][:10])
     play = """

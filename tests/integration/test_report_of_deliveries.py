@@ -239,13 +239,13 @@ def test_every_column_that_a_test_can_show_is_known(days: Days) -> None:
 
 
 def test_a_report_opens_one_connection(copy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect_as_before = duckdb_session.connect
     opened: list[Path | None] = []
 
     def connect(database: Path | None = None, **options: Any) -> duckdb.DuckDBPyConnection:
         opened.append(database)
-        return duckdb_session_connect(database, **options)
+        return connect_as_before(database, **options)
 
-    duckdb_session_connect = duckdb_session.connect
     monkeypatch.setattr(duckdb_session, "connect", connect)
     write_report(copy, run_id="day6")
 
