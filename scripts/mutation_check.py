@@ -25,7 +25,7 @@ LIST = PROJECT_ROOT / "tests" / "mutations.yml"
 
 STAGES: tuple[tuple[str, ...], ...] = (
     ("tests/integration/test_dbt_commands.py::test_the_first_build_runs_everything_unit_tests_included",),
-    ("tests/integration/test_deliveries.py",),
+    ("tests/integration/test_ingestion.py", "tests/integration/test_deliveries.py"),
     ("tests/integration/test_generated_deliveries.py", "tests/integration/test_large_and_odd.py"),
     ("tests/integration/test_the_past.py", "tests/integration/test_preview.py"),
     ("tests/e2e/test_sample_days.py",),
