@@ -58,3 +58,38 @@ def test_a_celery_worker_has_dbt_before_it_forks_if_plugins_are_not_loaded_lazil
         check=True,
     )
     assert ended.stdout.splitlines()[-1] == expected
+
+
+def test_a_task_loads_the_plugin_again_but_dbt_is_warm(tmp_path: Path) -> None:
+    """Airflow's task SDK shares no plugins with the scheduler: each task's process loads them again."""
+    script = """
+import sys
+sys.argv = ["airflow", "scheduler"]
+from airflow.listeners.listener import get_listener_manager as in_scheduler
+from airflow.sdk.listener import get_listener_manager as in_task
+from include.dbt import cosmos
+
+def show_load():
+    print("loaded")
+    warm_up()
+
+def show_files(settings, command, target, **options):
+    invoke(settings, command, target, **options)
+    print("written", *(name for name in ("manifest.json", "run_results.json") if (target / name).exists()))
+
+warm_up, cosmos.warm_up = cosmos.warm_up, show_load
+invoke, cosmos.invoke = cosmos.invoke, show_files
+in_scheduler()
+print("lineage imported", "openlineage.common.provider.dbt.local" in sys.modules)
+in_task()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = [line for line in ended.stdout.splitlines() if line.startswith(("loaded", "written", "lineage"))]
+    assert shown == ["loaded", "written manifest.json run_results.json", "lineage imported True", "loaded"]
