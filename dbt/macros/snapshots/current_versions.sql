@@ -12,17 +12,12 @@
 
 {#
     A query for the current versions whose key arrived only in quarantined records. Quarantine never deletes: added to
-    the staged rows, they keep the snapshot from treating their keys as absent. Reads the CTEs `current_versions` and
-    `staged`.
+    the staged rows, they keep the snapshot from treating their keys as absent. Reads the CTE `current_versions`.
 #}
 {% macro stale_versions(key, columns, checked) -%}
     select {{ columns_of('current_versions', columns) }}
     from current_versions
-    inner join (
-        select distinct {{ key }} from {{ checked }} where record_status = 'quarantined'
-    ) as quarantined on current_versions.{{ key }} = quarantined.{{ key }}
-    left join staged on current_versions.{{ key }} = staged.{{ key }}
-    where staged.{{ key }} is null
+    inner join ({{ only_quarantined(key, checked) }}) as stale on current_versions.{{ key }} = stale.{{ key }}
 {%- endmacro %}
 
 

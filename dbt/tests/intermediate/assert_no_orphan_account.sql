@@ -8,9 +8,9 @@ with current_accounts as (
 
 ),
 
-existing as (
+current_customers as (
 
-    select * from {{ ref('int_account_with_customer') }}
+    select * from {{ ref('snap_customer') }} where dbt_valid_to is null
 
 )
 
@@ -18,5 +18,5 @@ select
     current_accounts.account_id,
     current_accounts.customer_id
 from current_accounts
-left join existing on current_accounts.account_id = existing.account_id
-where existing.account_id is null
+left join current_customers on current_accounts.customer_id = current_customers.customer_id
+where current_customers.customer_id is null

@@ -8,13 +8,12 @@ with current_versions as (
 
 ),
 
-staged as (
+stale as (
 
-    select * from {{ ref('stg_account') }}
+    {{ only_quarantined('account_id', ref('stg_account_checked')) }}
 
 )
 
 select current_versions.*
 from current_versions
-left join staged on current_versions.account_id = staged.account_id
-where staged.account_id is null
+inner join stale on current_versions.account_id = stale.account_id

@@ -8,13 +8,12 @@ with current_versions as (
 
 ),
 
-staged as (
+stale as (
 
-    select * from {{ ref('stg_customer') }}
+    {{ only_quarantined('customer_id', ref('stg_customer_checked')) }}
 
 )
 
 select current_versions.*
 from current_versions
-left join staged on current_versions.customer_id = staged.customer_id
-where staged.customer_id is null
+inner join stale on current_versions.customer_id = stale.customer_id
