@@ -11,6 +11,7 @@ import difflib
 import mmap
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ import pyarrow.csv
 from include.errors import PipelineError
 from include.landing import UNDECLARED, Column
 
-BLOCK_BYTES = 16 * 1024 * 1024
+BLOCK_BYTES = 4 * 1024 * 1024
 """How much of the file pyarrow gets at once. This bounds the memory that is needed besides the result."""
 
 _QUOTED = re.compile(rb'"([^"]*+(?:""[^"]*+)*+)"')
@@ -313,6 +314,14 @@ class _Lines:
         )
 
 
+class _Simple(NamedTuple):
+    """The simple lines of a block: which of its lines they are, and their row numbers."""
+
+    lines: _Lines
+    chosen: np.ndarray
+    numbers: np.ndarray
+
+
 @dataclass
 class _Rows:
     """Records that the tokenizer has read and that are not yet in the table."""
@@ -345,13 +354,22 @@ class _Reader:
         return _Rows([[] for _ in range(self.width)])
 
     def read(self, start: int, on_read: Callable[[int, int], None]) -> Iterator[pa.RecordBatch]:
-        """Read the records from `start`, block by block. Within a block they are in no particular order."""
-        at = start
-        while at < len(self.content):
-            end = self._block_end(at)
-            at = self._read_block(at, end) if end > at else self._read_strictly(at)
-            yield from self._take_parts()
-            on_read(at, self.rows)
+        """Read the records from `start`, block by block. Within a block they are in no particular order.
+
+        While a thread parses the simple lines of a block, this one looks for those of the next.
+        """
+        at, parsing = start, None
+        with ThreadPoolExecutor(max_workers=1) as parser:
+            while at < len(self.content):
+                end = self._block_end(at)
+                at, simple = self._read_block(at, end) if end > at else (self._read_strictly(at), None)
+                if parsing:
+                    yield parsing.result()
+                parsing = parser.submit(self._parse, simple) if simple else None
+                yield from self._take_parts()
+                on_read(at, self.rows)
+            if parsing:
+                yield parsing.result()
         self._flush()
         yield from self._take_parts()
 
@@ -364,8 +382,11 @@ class _Reader:
         limit = at + BLOCK_BYTES
         return len(self.content) if limit >= len(self.content) else self.content.rfind(b"\n", at, limit) + 1 or at
 
-    def _read_block(self, start: int, end: int) -> int:
-        """Read the records that begin in the lines of [start, end); return where the next one begins."""
+    def _read_block(self, start: int, end: int) -> tuple[int, _Simple | None]:
+        """Read the records that begin in the lines of [start, end), except the simple lines.
+
+        Return where the next record begins, and the simple lines, if any.
+        """
         lines = _Lines(np.frombuffer(self.content, np.uint8, end - start, start), self.width)
         begins_record, at = ~lines.is_empty, end
         strict: list[tuple[int, Record]] = []
@@ -382,13 +403,11 @@ class _Reader:
         for line, record in strict:
             self._keep(record, start + int(lines.starts[line]), int(numbers[line]))
         is_simple = begins_record & lines.is_simple
-        if is_simple.any():
-            self._read_simple(lines, is_simple, numbers)
-        return at
+        return at, _Simple(lines, is_simple, numbers[is_simple]) if is_simple.any() else None
 
-    def _read_simple(self, lines: _Lines, is_simple: np.ndarray, numbers: np.ndarray) -> None:
+    def _parse(self, simple: _Simple) -> pa.RecordBatch:
         """Parse the lines that pyarrow certainly reads by the same rules, all at once."""
-        stretch = lines.text_of(is_simple, with_line_break=True)
+        stretch = simple.lines.text_of(simple.chosen, with_line_break=True)
         names = self.schema.names[: self.width]
         read = pyarrow.csv.read_csv(
             pa.py_buffer(stretch),
@@ -397,15 +416,13 @@ class _Reader:
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=False
             ),
         )
-        count = int(is_simple.sum())
+        count = len(simple.numbers)
         if read.num_rows != count:
             raise AssertionError(f"pyarrow read {read.num_rows} of {count} simple lines")
         columns = [column.combine_chunks() for column in read.columns]
-        nothing = pa.nulls(count, pa.string())
-        raw = lines.raw_records(is_simple)
-        self.parts.append(
-            pa.record_batch([*columns, pa.array(numbers[is_simple], pa.int64()), raw, nothing], schema=self.schema)
-        )
+        numbers = pa.array(simple.numbers, pa.int64())
+        raw = simple.lines.raw_records(simple.chosen)
+        return pa.record_batch([*columns, numbers, raw, pa.nulls(count, pa.string())], schema=self.schema)
 
     def _read_strictly(self, at: int) -> int:
         at = _skip_empty_lines(self.content, at)
