@@ -179,5 +179,5 @@ with DAG(
     turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600, weight_rule="absolute")(
         tasks.wait_for_turn
     )()
-    ingest = task.short_circuit(ignore_downstream_trigger_rules=False)(tasks.ingest)()
+    ingest = tasks.IngestOperator(task_id="ingest")
     chain(turn, ingest, *layers, exports, report)

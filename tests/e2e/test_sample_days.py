@@ -274,6 +274,14 @@ def test_a_preview_is_green_and_lands_nothing_but_its_report(dag_stages: dict[st
     assert said["run"]["run_id"] not in [entry["run_id"] for entry in real["trend"]]
 
 
+def test_the_tasks_that_have_nothing_to_do_are_skipped_at_once(dag_stages: dict[str, Stage]) -> None:
+    run = dag_stages["preview"].run
+    assert run is not None
+
+    assert "[DAG TEST] end task task_id=ingest" in run.log
+    assert "No tasks to run" not in run.log  # `dags test` says so, and waits a second, while skipping spreads
+
+
 def test_a_refused_delivery_makes_the_run_red_and_changes_nothing_but_the_report(dag_stages: dict[str, Stage]) -> None:
     before, refused = dag_stages["2026-01-05"], dag_stages["refused"]
     assert refused.run is not None
