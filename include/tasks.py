@@ -188,8 +188,8 @@ def ingest(*, dag_run: Any, params: dict[str, Any]) -> bool:
 class IngestOperator(ShortCircuitOperator):  # type: ignore[misc]
     """Calls ingest(). If nothing is left to do, it skips the tasks up to the report.
 
-    All at once: if only the next tasks were skipped, and those after them by their trigger rules, Airflow would take one
-    step after another, and `airflow dags test` waits a second in each.
+    All at once: if only the next tasks were skipped, and those after them by their trigger rules, Airflow would take
+    one step after another, and `airflow dags test` waits a second in each.
     """
 
     def __init__(self, **kwargs: Any) -> None:
