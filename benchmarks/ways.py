@@ -63,7 +63,7 @@ def _watched_spill(data: Path) -> Iterator[list[int]]:
 
     def watch() -> None:
         while not ended.wait(0.2):
-            sizes.append(sum(_size(file) for folder in SPILLS for file in _spill_files(data / folder)))
+            sizes.append(sum(_size(file) for folder in SPILLS for file in spill_files(data / folder)))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -74,7 +74,7 @@ def _watched_spill(data: Path) -> Iterator[list[int]]:
         watcher.join()
 
 
-def _spill_files(folder: Path) -> Iterator[Path]:
+def spill_files(folder: Path) -> Iterator[Path]:
     """Find the files that DuckDB has spilled below a folder. Folders may vanish meanwhile: os.walk() ignores that."""
     for parent, _, names in os.walk(folder):
         yield from (Path(parent, name) for name in names if name.startswith("duckdb_temp_"))

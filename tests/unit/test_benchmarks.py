@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from benchmarks import document
 from benchmarks.results import Results, SizeResult
-from benchmarks.ways import Cost
+from benchmarks.ways import Cost, spill_files
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -49,3 +50,17 @@ def test_a_plot_has_a_line_for_each_way_and_labels_that_do_not_cover_each_other(
     heights = [float(text.attrib["y"]) for text in plot.findall(f"{SVG}text") if text.text in lines]
     assert len(heights) == len(lines)
     assert min(later - earlier for earlier, later in zip(sorted(heights), sorted(heights)[1:], strict=False)) >= 16
+
+
+def test_the_watch_of_the_spill_survives_a_folder_that_vanishes(tmp_path: Path) -> None:
+    files = [tmp_path / "one" / "duckdb_temp_1", tmp_path / "other" / "duckdb_temp_2"]
+    for file in files:
+        file.parent.mkdir()
+        file.touch()
+        file.with_name("lc_pipeline.duckdb").touch()
+    assert sorted(spill_files(tmp_path)) == files
+
+    found = spill_files(tmp_path)
+    files.remove(next(found))
+    shutil.rmtree(files[0].parent)
+    assert list(found) == []
