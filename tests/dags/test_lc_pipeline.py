@@ -125,6 +125,18 @@ def test_the_tests_of_several_tables_are_the_last_task_of_the_last_layer_that_th
         assert task.get_flat_relative_ids(upstream=True) >= group - {task.task_id}, task.task_id
 
 
+def test_each_dbt_test_is_in_the_folder_of_the_layer_in_which_it_runs() -> None:
+    nodes = json.loads(manifest.manifest_path().read_text())["nodes"]
+    folders = {
+        name: Path(node["original_file_path"]).parts[1]
+        for name, node in nodes.items()
+        if node["resource_type"] == "test" and node["original_file_path"].startswith("tests/")
+    }
+
+    assert folders
+    assert folders == {name: manifest.layer_of(name, nodes) for name in folders}
+
+
 @pytest.mark.parametrize("task_id", ["marts.tests", "staging.stg_account", "exports.publish", "ingest"])
 def test_a_tasks_own_process_parses_what_the_task_needs(task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = parse().dags["lc_pipeline"]

@@ -65,6 +65,7 @@ CASES = {
     "keys_are_apart": Case("scd2_no_overlap", OVERLAP, versions("a 05 -", "b 05 -"), 0),
     "versions_overlap": Case("scd2_no_overlap", OVERLAP, versions("a 05 07", "a 06 -"), 1),
     "two_open_versions": Case("scd2_no_overlap", OVERLAP, versions("a 05 -", "a 06 -"), 1),
+    "two_open_versions_from_one_time": Case("scd2_no_overlap", OVERLAP, versions("a 05 -", "a 05 -"), 1),
     "the_same_version_twice": Case("scd2_no_overlap", OVERLAP, versions("a 05 06", "a 05 06"), 1),
     "types_as_expected": Case("column_types", {"types": TYPES}, amounts("1"), 0),
     "another_scale": Case("column_types", {"types": {"amount": "decimal(18,4)"}}, amounts("1"), 1),

@@ -4,11 +4,13 @@
     joins them once, and works on the rows that differ.
 #}
 {% macro default__snapshot_staging_table(strategy, source_sql, target_relation) -%}
-    {%- if strategy.hard_deletes != 'invalidate' or strategy.unique_key is not string -%}
+    {%- if strategy.hard_deletes != 'invalidate' or strategy.unique_key is not string
+        or config.get('dbt_valid_to_current') -%}
         {%- do exceptions.raise_compiler_error(
-            'macros/snapshots/snapshot_staging_table.sql expects one unique_key, and hard_deletes: invalidate.') -%}
+            'macros/snapshots/snapshot_staging_table.sql expects one unique_key, hard_deletes: invalidate, and no '
+            ~ 'dbt_valid_to_current.') -%}
     {%- endif -%}
-    {%- set columns = get_snapshot_table_column_names() -%}
+    {%- set columns = config.get('snapshot_table_column_names') or get_snapshot_table_column_names() -%}
     {%- set source_columns = get_quoted_csv(get_columns_in_query(source_sql)) -%}
     with snapshot_query as (
 
