@@ -56,7 +56,7 @@ format: setup ## Format Python and SQL
 manifest: .venv/.installed ## Build dbt's manifest, from which the DAG is rendered, if it is stale
 	@$(ACTIVATE); python -m include.dbt.manifest
 
-benchmark: setup ## Measure deliveries against a hand-written script, and write docs/performance.md (an hour and a quarter)
+benchmark: setup ## Measure deliveries against a hand-written script, and write docs/performance.md (an hour)
 	@$(ACTIVATE); python -m benchmarks.run --write
 
 check-databricks: setup ## Check the rights that the pipeline needs on Databricks, one by one
