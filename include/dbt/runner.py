@@ -140,6 +140,7 @@ def release_warehouse() -> None:
     from dbt.adapters.factory import reset_adapters
 
     reset_adapters()
+    _drop_repeated_flags()
     if "dbt.adapters.duckdb" not in sys.modules:
         return
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
@@ -147,3 +148,15 @@ def release_warehouse() -> None:
     if DuckDBConnectionManager._ENV is not None:
         DuckDBConnectionManager.env().close()
         DuckDBConnectionManager.close_all_connections()
+
+
+def _drop_repeated_flags() -> None:
+    """Keep one behavior flag of each name.
+
+    Each adapter appends its own flags to a list that all adapters of the process share, and inspects the whole stack
+    for each flag in the list. On Databricks every dbt command would take longer than the one before.
+    """
+    from dbt.adapters.base import impl
+
+    flags = impl.DEFAULT_BASE_BEHAVIOR_FLAGS
+    flags[:] = {flag["name"]: flag for flag in flags}.values()

@@ -1,0 +1,23 @@
+"""dbt commands that follow one another in one process, as in `airflow dags test` and `python -m include.rebuild`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from include.dbt.manifest import load_manifest
+from include.dbt.runner import invoke
+from tests.support.settings import DATABRICKS, settings_in
+
+
+def test_a_command_does_not_carry_the_flags_of_the_commands_before(tmp_path: Path) -> None:
+    from dbt.adapters.base import impl
+
+    settings = settings_in(tmp_path, **DATABRICKS)
+
+    for _ in range(2):
+        listed = invoke(settings, ["--quiet", "list", "--output", "name"], tmp_path, manifest=load_manifest(settings))
+        assert "account_summary" in listed.result
+
+    names = [flag["name"] for flag in impl.DEFAULT_BASE_BEHAVIOR_FLAGS]
+    assert "use_materialization_v2" in names
+    assert sorted(names) == sorted(set(names))
