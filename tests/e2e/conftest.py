@@ -40,27 +40,27 @@ def play_dag(folder: Path) -> dict[str, Stage]:
     """
     recorder = Recorder(folder)
     settings = recorder.settings
-    airflow = AirflowHome(folder / "airflow", settings)
-    stages = {"2026-01-05": recorder.keep("2026-01-05", airflow.run_dag(DAYS["2026-01-05"]))}
+    with AirflowHome(folder / "airflow", settings).one_process() as run_dag:
+        stages = {"2026-01-05": recorder.keep("2026-01-05", run_dag(DAYS["2026-01-05"]))}
 
-    accounts = settings.input_path / "2026-01-06" / "accounts.csv"
-    whole = accounts.read_bytes()
-    accounts.write_bytes(whole[: len(whole) // 3])
-    stages["refused"] = recorder.keep("refused", airflow.run_dag(DAYS["2026-01-06"]))
-    accounts.write_bytes(whole)
+        accounts = settings.input_path / "2026-01-06" / "accounts.csv"
+        whole = accounts.read_bytes()
+        accounts.write_bytes(whole[: len(whole) // 3])
+        stages["refused"] = recorder.keep("refused", run_dag(DAYS["2026-01-06"]))
+        accounts.write_bytes(whole)
 
-    execute(
-        settings.duckdb_path,
-        "insert into main_snapshots.snap_customer select * replace ('by hand' as dbt_scd_id, "
-        "timestamp '2026-01-04' as dbt_valid_from, timestamp '2026-01-08' as dbt_valid_to) "
-        "from main_snapshots.snap_customer where customer_id = 1",
-    )
-    stages["broken"] = recorder.keep("broken", airflow.run_dag(DAYS["2026-01-06"]))
-    execute(settings.duckdb_path, "delete from main_snapshots.snap_customer where dbt_scd_id = 'by hand'")
+        execute(
+            settings.duckdb_path,
+            "insert into main_snapshots.snap_customer select * replace ('by hand' as dbt_scd_id, "
+            "timestamp '2026-01-04' as dbt_valid_from, timestamp '2026-01-08' as dbt_valid_to) "
+            "from main_snapshots.snap_customer where customer_id = 1",
+        )
+        stages["broken"] = recorder.keep("broken", run_dag(DAYS["2026-01-06"]))
+        execute(settings.duckdb_path, "delete from main_snapshots.snap_customer where dbt_scd_id = 'by hand'")
 
-    stages["2026-01-06"] = recorder.keep("2026-01-06", airflow.run_dag(DAYS["2026-01-06"]))
-    stages["preview"] = recorder.keep("preview", airflow.run_dag(DAYS["2026-01-07"], preview=True))
-    stages["2026-01-07"] = recorder.keep("2026-01-07", airflow.run_dag(DAYS["2026-01-07"]))
+        stages["2026-01-06"] = recorder.keep("2026-01-06", run_dag(DAYS["2026-01-06"]))
+        stages["preview"] = recorder.keep("preview", run_dag(DAYS["2026-01-07"], preview=True))
+        stages["2026-01-07"] = recorder.keep("2026-01-07", run_dag(DAYS["2026-01-07"]))
     return stages
 
 

@@ -45,10 +45,11 @@ class Days:
         before = len(warehouse.statements())
         self.stages: dict[str, Stage] = {}
         self.tables: dict[tuple[str, str], Table] = {}
-        for name, time in DAYS.items():
-            self.stages[name] = self.recorder.keep(name, airflow.run_dag(time))
-            for table in LAYER_OF:
-                self.tables[name, table] = read_table(self.settings, table, without=("dbt_scd_id",))
+        with airflow.one_process() as run_dag:
+            for name, time in DAYS.items():
+                self.stages[name] = self.recorder.keep(name, run_dag(time))
+                for table in LAYER_OF:
+                    self.tables[name, table] = read_table(self.settings, table, without=("dbt_scd_id",))
         self.statements = [entry["statement"] for entry in warehouse.statements()[before:]]
 
     def run(self, name: str) -> DagRun:

@@ -27,13 +27,13 @@ def test_a_useless_delivery_is_red_before_the_snapshots_and_given_up_on_request(
     for each in (settings, undisturbed):
         write_extracts(each.input_path, CUSTOMERS, ACCOUNTS)
         deliver(each, logical_date=day(5), run_id="good")
-    airflow = AirflowHome(tmp_path / "airflow", settings)
 
-    write_extracts(settings.input_path, CUSTOMERS, WITHOUT_TYPE)
-    useless = airflow.run_dag(day(6))
-    for each in (settings, undisturbed):
-        write_extracts(each.input_path, *NEXT)
-    given_up = airflow.run_dag(day(7), discard_unfinished=True)
+    with AirflowHome(tmp_path / "airflow", settings).one_process() as run_dag:
+        write_extracts(settings.input_path, CUSTOMERS, WITHOUT_TYPE)
+        useless = run_dag(day(6))
+        for each in (settings, undisturbed):
+            write_extracts(each.input_path, *NEXT)
+        given_up = run_dag(day(7), discard_unfinished=True)
     deliver(undisturbed, logical_date=day(7), run_id="next")
 
     assert not useless.succeeded

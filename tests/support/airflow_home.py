@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from include.settings import PROJECT_ROOT, Settings
+from tests.support.airflow_process import AirflowProcess
 from tests.support.processes import free_port, is_listening, wait_until
 from tests.support.settings import environment_of
 
@@ -90,7 +91,23 @@ class AirflowHome:
 
     def run_dag(self, logical_date: datetime, **params: bool) -> DagRun:
         """Run the whole DAG once for a logical date."""
-        ended = self.call("dags", "test", "lc_pipeline", logical_date.isoformat(), "--conf", json.dumps(params))
+        ended = self.call(*_dags_test(logical_date, params))
+        return self._last_run(ended.returncode == 0, ended.stdout)
+
+    @contextmanager
+    def one_process(self) -> Iterator[Callable[..., DagRun]]:
+        """Yield a run_dag() whose runs share a process: what Airflow and dbt do once in a process takes 10 s."""
+        process = AirflowProcess(self.environment)
+
+        def run_dag(logical_date: datetime, **params: bool) -> DagRun:
+            return self._last_run(*process.command(*_dags_test(logical_date, params)))
+
+        try:
+            yield run_dag
+        finally:
+            process.close()
+
+    def _last_run(self, succeeded: bool, log: str) -> DagRun:
         states = self.query(
             "select task_id, state from task_instance "
             "where run_id = (select run_id from dag_run order by id desc limit 1)"
@@ -100,7 +117,7 @@ class AirflowHome:
             "where source_run_id = (select run_id from dag_run order by id desc limit 1)"
         )
         extras = {name: json.loads(extra) for name, extra in events}
-        return DagRun(ended.returncode == 0, dict(states), extras, ended.stdout)
+        return DagRun(succeeded, dict(states), extras, log)
 
     def query(self, sql: str) -> list[Any]:
         """Ask Airflow's own database."""
@@ -156,6 +173,10 @@ class AirflowHome:
             for component in components:
                 os.killpg(component.pid, signal.SIGKILL)
                 component.wait()
+
+
+def _dags_test(logical_date: datetime, params: dict[str, bool]) -> tuple[str, ...]:
+    return "dags", "test", "lc_pipeline", logical_date.isoformat(), "--conf", json.dumps(params)
 
 
 def _answers(address: str) -> bool:

@@ -1,4 +1,5 @@
-"""Airflow without a scheduler, in a process of its own: a test makes DAG runs in it and has single tasks run.
+"""Airflow without a scheduler, in a process of its own: a test makes DAG runs in it, and has single tasks or whole
+commands run.
 
 The process reads one call as a line of JSON from its stdin, `[name, {arguments}]`, and answers with one on its stdout.
 """
@@ -10,7 +11,12 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -63,6 +69,11 @@ class AirflowProcess:
         state, log = self._call("run_task", run_id=run_id, task_id=task_id)
         return state, log
 
+    def command(self, *arguments: str) -> tuple[bool, str]:
+        """Run an airflow command; return whether it succeeded, and its stdout and stderr together."""
+        succeeded, output = self._call("command", arguments=arguments)
+        return succeeded, output
+
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
@@ -79,21 +90,30 @@ class AirflowProcess:
 
 
 class _Server:
-    def __init__(self) -> None:
+    @cached_property
+    def dag(self) -> Any:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
-        from airflow.serialization.serialized_objects import DagSerialization
 
         DagBundlesManager().sync_bundles_to_db()
         (bundle,) = DagBundlesManager().get_all_dag_bundles()
         bundle.initialize()
         bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
         sync_bag_to_db(bag, bundle.name, bundle.version)
-        self.dag = bag.dags["lc_pipeline"]
-        self.scheduler_dag = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(self.dag))
-        self.log = _Lines()
-        logging.getLogger("include").addHandler(self.log)
+        return bag.dags["lc_pipeline"]
+
+    @cached_property
+    def scheduler_dag(self) -> Any:
+        from airflow.serialization.serialized_objects import DagSerialization
+
+        return DagSerialization.deserialize_dag(DagSerialization.serialize_dag(self.dag))
+
+    @cached_property
+    def log(self) -> _Lines:
+        lines = _Lines()
+        logging.getLogger("include").addHandler(lines)
         logging.getLogger("include").setLevel(logging.INFO)
+        return lines
 
     def begin(self, landing: str) -> None:
         from airflow.models.dagrun import DagRun
@@ -154,6 +174,23 @@ class _Server:
         result = run_task_in_process(ti=handed_over, task=self.dag.get_task(task_id))
         return str(result.state.value), "\n".join([*self.log.lines, *([str(result.error)] if result.error else [])])
 
+    def command(self, arguments: list[str]) -> tuple[bool, str]:
+        from airflow.__main__ import main
+
+        sys.argv = ["airflow", *arguments]
+        with tempfile.TemporaryFile() as output, _output_to(output.fileno()):
+            succeeded = True
+            try:
+                main()
+            except SystemExit as ended:
+                succeeded = not ended.code
+            except Exception:
+                succeeded = False
+                traceback.print_exc()
+            sys.stdout.flush()
+            output.seek(0)
+            return succeeded, output.read().decode()
+
     @staticmethod
     def _run(session: Any, run_id: str) -> Any:
         from airflow.models.dagrun import DagRun
@@ -169,6 +206,20 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+
+
+@contextmanager
+def _output_to(file: int) -> Iterator[None]:
+    """Let stdout and stderr go to a file for the length of the body."""
+    kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    try:
+        for descriptor in kept:
+            os.dup2(file, descriptor)
+        yield
+    finally:
+        for descriptor, copy in kept.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)
 
 
 def main() -> None:
