@@ -56,14 +56,15 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
     def states() -> dict[str, str]:
         return {short(run_id): state for run_id, state in airflow.query("select run_id, state from dag_run")}
 
+    # While a scheduler writes to SQLite, `backfill create` may fail: it reads before it writes in one transaction.
+    airflow.succeed("dags", "reserialize")
+    later = datetime.now(UTC) + timedelta(minutes=3)  # Airflow keeps the tasks back until then
+    trigger("later", "--logical-date", later.isoformat())
+    trigger("now")
+    days = ("--from-date", "2026-01-06T00:00:00Z", "--to-date", "2026-01-07T03:00:00Z")
+    airflow.succeed("backfill", "create", "--dag-id", "lc_pipeline", *days)
     scheduled = f"scheduled__{datetime.now(UTC) - timedelta(hours=2):%Y-%m-%d}"  # for the last 02:00 that is past
     with airflow.scheduler():
-        wait_until(lambda: airflow.query("select 1 from dag where dag_id = 'lc_pipeline'"), seconds=120)
-        later = datetime.now(UTC) + timedelta(minutes=3)  # Airflow keeps the tasks back until then
-        trigger("later", "--logical-date", later.isoformat())
-        trigger("now")
-        days = ("--from-date", "2026-01-06T00:00:00Z", "--to-date", "2026-01-07T03:00:00Z")
-        airflow.succeed("backfill", "create", "--dag-id", "lc_pipeline", *days)
         airflow.succeed("dags", "unpause", "lc_pipeline")
 
         running = f"select pid from task_instance where {SNAPSHOT} = 'running' and run_id like 'backfill__2026-01-06%'"
