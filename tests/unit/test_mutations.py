@@ -14,3 +14,10 @@ def test_what_a_mutation_replaces_stands_once_in_its_file() -> None:
 
     assert {rule: count for rule, count in found.items() if count != 1} == {}
     assert len(found) == len(mutations())
+
+
+def test_the_test_file_that_is_run_first_is_there() -> None:
+    named = {mutation.first for mutation in mutations() if mutation.first}
+
+    assert {name for name in named if not (PROJECT_ROOT / name).is_file()} == set()
+    assert named
