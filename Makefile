@@ -44,7 +44,7 @@ test-containers: setup ## Build, start and test docker-compose.yaml with docker 
 test-deep: setup ## Run new generated deliveries and crashes (MINUTES=30)
 	@$(ACTIVATE); MINUTES=$(or $(MINUTES),30) scripts/test_deep.sh
 
-test-mutations: setup ## Break the rules one at a time and check that a test fails (half an hour)
+test-mutations: setup ## Break the rules one at a time and check that a test fails
 	@$(ACTIVATE); python -m scripts.mutation_check
 
 lint: setup ## Check Python, SQL, YAML, Dockerfiles and compose files
