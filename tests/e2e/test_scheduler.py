@@ -56,7 +56,7 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
     def states() -> dict[str, str]:
         return {short(run_id): state for run_id, state in airflow.query("select run_id, state from dag_run")}
 
-    # While a scheduler writes to SQLite, `backfill create` may fail: it reads before it writes in one transaction.
+    # Before a scheduler runs: while it writes to SQLite, `backfill create` may end in "database is locked".
     airflow.succeed("dags", "reserialize")
     later = datetime.now(UTC) + timedelta(minutes=3)  # Airflow keeps the tasks back until then
     trigger("later", "--logical-date", later.isoformat())
