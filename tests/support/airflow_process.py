@@ -184,6 +184,8 @@ class _Server:
                 main()
             except SystemExit as ended:
                 succeeded = not ended.code
+                if not succeeded:
+                    print(ended)
             except Exception:
                 succeeded = False
                 traceback.print_exc()
@@ -223,7 +225,7 @@ def _output_to(file: int) -> Iterator[None]:
 
 
 def main() -> None:
-    """Answer calls until stdin ends. What Airflow and its tasks print goes to stderr."""
+    """Answer calls until stdin ends. What Airflow and its tasks print goes to stderr, except what commands return."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     server = _Server()
