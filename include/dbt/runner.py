@@ -132,7 +132,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def release_warehouse() -> None:
-    """Close what dbt left open in this process.
+    """Close what dbt left open in this process, and drop what would pile up in it.
 
     dbt-duckdb keeps the file open and locked as long as the process lives, but under `airflow dags test` and in
     include.deliver the exports follow in the same process. dbt closes dbt-databricks' sessions itself.
