@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dbt.adapters.base import impl
+
 from include.dbt.manifest import load_manifest
 from include.dbt.runner import invoke
 from tests.support.settings import DATABRICKS, settings_in
 
 
 def test_a_command_does_not_carry_the_flags_of_the_commands_before(tmp_path: Path) -> None:
-    from dbt.adapters.base import impl
-
     settings = settings_in(tmp_path, **DATABRICKS)
 
     for _ in range(2):
