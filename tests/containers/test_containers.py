@@ -57,9 +57,9 @@ def test_dag_triggered_over_rest_leaves_exports_and_report_in_the_volume(stack: 
     manifest = json.loads((data / "outputs" / "manifest.json").read_text())
     assert {path.name for path in (data / "outputs").glob("[!.]*")} == {*manifest["files"], "manifest.json"}
     (report,) = (data / "quality_reports").glob("quality_report_*.json")
-    told = json.loads(report.read_text())
-    assert told["verdict"] == "warn"
-    assert told["run"]["git_revision"] == git_revision()
+    shown = json.loads(report.read_text())
+    assert shown["verdict"] == "warn"
+    assert shown["run"]["git_revision"] == git_revision()
 
 
 def test_history_outlives_the_stack_and_a_killed_scheduler_costs_nothing(stack: Stack, tmp_path: Path) -> None:

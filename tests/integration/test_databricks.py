@@ -343,11 +343,11 @@ def check(
 def test_the_rights_of_the_guide_are_proved_to_be_enough(
     principal: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, told = check(principal, monkeypatch, capsys)
+    status, printed = check(principal, monkeypatch, capsys)
 
-    assert status == 0, told
-    assert told.endswith("All that the pipeline needs is there.\n")
-    assert told.count("ok ") == 7 + 2 * len(SCHEMAS)
+    assert status == 0, printed
+    assert printed.endswith("All that the pipeline needs is there.\n")
+    assert printed.count("ok ") == 7 + 2 * len(SCHEMAS)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_the_rights_of_the_guide_are_proved_to_be_enough(
         ("DATABRICKS_VOLUME", "/Volumes/lending/nowhere/landing", "can be put into /Volumes/lending/nowhere/landing"),
     ],
 )
-def test_what_is_missing_is_told_with_what_mends_it(
+def test_what_is_missing_is_printed_with_its_fix(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -370,10 +370,10 @@ def test_what_is_missing_is_told_with_what_mends_it(
 ) -> None:
     assert settings.databricks is not None
     value = value.format(host=settings.databricks.host)
-    status, told = check(settings, monkeypatch, capsys, **{variable: value})
+    status, printed = check(settings, monkeypatch, capsys, **{variable: value})
 
     assert status == 1
-    *_, what, error, fix = told.splitlines()
+    *_, what, error, fix = printed.splitlines()
     assert what.startswith("MISSING ")
     assert missing in what
     assert error.strip()
@@ -381,7 +381,7 @@ def test_what_is_missing_is_told_with_what_mends_it(
 
 
 @pytest.mark.parametrize(("privilege", "on"), rights_of_the_guide())
-def test_each_right_of_the_guide_is_needed_and_told_with_its_grant(
+def test_each_right_of_the_guide_is_needed_and_printed_with_its_grant(
     principal: Settings,
     warehouse: LocalWarehouse,
     monkeypatch: pytest.MonkeyPatch,
@@ -391,10 +391,10 @@ def test_each_right_of_the_guide_is_needed_and_told_with_its_grant(
 ) -> None:
     warehouse.execute(f"revoke {privilege} on {on} from `{CLIENT_ID}`")
 
-    status, told = check(principal, monkeypatch, capsys)
+    status, printed = check(principal, monkeypatch, capsys)
 
-    assert status == 1, told
-    *_, error, fix = told.splitlines()
+    assert status == 1, printed
+    *_, error, fix = printed.splitlines()
     assert f"User does not have {privilege.upper()} on " in error
     kind, name = on.split()
     quoted = ".".join(f"`{part}`" for part in name.split("."))
@@ -409,8 +409,8 @@ def test_schemas_that_an_administrator_has_made_do_as_well(
         for statement in statements_of_the_guide(1):
             warehouse.execute(statement.replace("_source", f"_{name}"))
 
-    status, told = check(principal, monkeypatch, capsys)
-    assert status == 0, told
+    status, printed = check(principal, monkeypatch, capsys)
+    assert status == 0, printed
     play(principal, 5, "first")
 
 
