@@ -144,7 +144,6 @@ def build(
     args = [
         *BUILD,
         *([] if with_tests else ["--exclude-resource-type", "test"]),
-        "--quiet",
         *(["--full-refresh"] if full_refresh else []),
         *(["--select", *select] if select else []),
     ]

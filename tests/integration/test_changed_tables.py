@@ -61,7 +61,6 @@ def test_a_change_from_outside_fails_a_test(delivered: Path, tmp_path: Path, cha
     settings = settings_in(tmp_path / "changed")
     execute(settings.duckdb_path, statement)
 
-    args = ["test", "--quiet", "--select", test]
-    *_, result = run_dbt(settings, args, manifest=load_manifest(settings), run_id="check").result
+    *_, result = run_dbt(settings, ["test", "--select", test], manifest=load_manifest(settings), run_id="check").result
 
     assert (result.node.name, result.status) == (test, "fail")

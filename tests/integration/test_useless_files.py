@@ -146,13 +146,18 @@ def test_the_first_delivery_of_all_can_be_discarded(tmp_path: Path, next_day: Se
     assert read_tables(settings) == read_tables(next_day)
 
 
-def test_the_command_line_discards_and_says_so(
+def test_the_command_line_names_the_test_that_failed_and_discards_when_asked(
     barred: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = copy_of(barred, tmp_path / "copy")
     write_extracts(settings.input_path, *NEXT)
     for variable, value in environment_of(settings).items():
         monkeypatch.setenv(variable, value)
+
+    assert cli.main(["--logical-date", "2026-01-07T02:00:00Z"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert BARRED in printed.err.splitlines()[-1]
 
     assert cli.main(["--logical-date", "2026-01-07T02:00:00Z", "--discard-unfinished"]) == 0
 
