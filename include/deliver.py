@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from include.settings import load_settings
 def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with a last line on stderr that says what is wrong. Progress is shown on stderr too."""
     options = _parser().parse_args(arguments)
+    gc.set_threshold(2000, 10, 100)  # looks less often through dbt's many objects, which live to the end
     now = datetime.now(UTC)
     try:
         settings = load_settings()
