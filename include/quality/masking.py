@@ -20,8 +20,8 @@ _OTHERS = """
     next_from_balance_amount interest_rate_pct base_rate_pct loan_bonus_pct limit_pct
     has_loan_flag record_status failure_reasons malformed_reason file_name entity
     loaded_at calculated_at valid_from_at valid_from_date dbt_updated_at dbt_valid_from dbt_valid_to previous_valid_to
-    n_records record_count quarantined_count read_count accounted_count found_count landed_count highest_row_number
-    total_accounts_count tiers_from_the_beginning version_number tier_number
+    n_records record_count quarantined_count read_count accounted_count found_count landed_count lowest_row_number
+    highest_row_number total_accounts_count tiers_from_the_beginning version_number tier_number
     column_name expected_type found_type
 """
 """Columns of tables and tests that are shown: ids, amounts, rates, flags, times, counts and reasons."""
