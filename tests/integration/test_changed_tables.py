@@ -13,6 +13,8 @@ from tests.support.databases import execute
 from tests.support.settings import settings_in
 from tests.support.two_days import play
 
+pytestmark = pytest.mark.slow
+
 CHANGES = {
     "the first record has no number 1": (
         "update main_source.src_account set source_row_number = 0 where source_row_number = 1",
