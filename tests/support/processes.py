@@ -47,9 +47,12 @@ def error_line(stderr: str) -> str:
 
 
 def wait_until(happened: Callable[[], object], *, seconds: int) -> None:
-    """Look every second whether something has happened; raise TimeoutError if it has not within `seconds`."""
+    """Look ten times a second whether something has happened; raise TimeoutError if it has not within `seconds`.
+
+    A task may run for less than a second.
+    """
     end = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds} s")
-        time.sleep(1)
+        time.sleep(0.1)
