@@ -36,6 +36,10 @@ CHANGES = {
         "insert into main_snapshots.snap_account from main_snapshots.snap_account where account_id = 'A'",
         "scd2_no_overlap_snap_account_account_id__dbt_valid_from__dbt_valid_to",
     ),
+    "two versions have one id": (
+        "update main_snapshots.snap_account set dbt_scd_id = 'the same' where account_id in ('A', 'B')",
+        "unique_snap_account_dbt_scd_id",
+    ),
     "a version never begins": (
         "update main_snapshots.snap_account set dbt_valid_from = null where account_id = 'A'",
         "valid_date_range_snap_account_dbt_valid_to__dbt_valid_from",
