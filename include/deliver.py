@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 from datetime import UTC, datetime
 
+from include.dbt.runner import collect_garbage_less_often
 from include.errors import PipelineError, one_line
 from include.pipeline import deliver
 from include.progress import shown
@@ -17,7 +17,7 @@ from include.settings import load_settings
 def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with a last line on stderr that says what is wrong. Progress is shown on stderr too."""
     options = _parser().parse_args(arguments)
-    gc.set_threshold(2000, 10, 100)  # looks less often through dbt's many objects, which live to the end
+    collect_garbage_less_often()
     now = datetime.now(UTC)
     try:
         settings = load_settings()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from include.dbt.runner import collect_garbage_less_often
 from include.settings import Settings
 from tests.support.settings import settings_in
 
 if TYPE_CHECKING:
     from tests.support.local_warehouse import LocalWarehouse
 
-# A tenth of the time of dbt and Airflow in a process of pytest goes into looking through objects that live to the end.
-gc.set_threshold(2000, 10, 100)
+collect_garbage_less_often()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
