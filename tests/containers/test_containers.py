@@ -57,9 +57,9 @@ def test_dag_triggered_over_rest_leaves_exports_and_report_in_the_volume(stack: 
     manifest = json.loads((data / "outputs" / "manifest.json").read_text())
     assert {path.name for path in (data / "outputs").glob("[!.]*")} == {*manifest["files"], "manifest.json"}
     (report,) = (data / "quality_reports").glob("quality_report_*.json")
-    shown = json.loads(report.read_text())
-    assert shown["verdict"] == "warn"
-    assert shown["run"]["git_revision"] == git_revision()
+    content = json.loads(report.read_text())
+    assert content["verdict"] == "warn"
+    assert content["run"]["git_revision"] == git_revision()
 
 
 def test_history_outlives_the_stack_and_a_killed_scheduler_costs_nothing(stack: Stack, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_history_outlives_the_stack_and_a_killed_scheduler_costs_nothing(stack: 
     stack.log_in()
     run = stack.trigger("2026-01-06T02:00:00Z")
     snapshot = f"{run}/taskInstances/snapshots.snap_account"
-    wait_until(lambda: stack.call("GET", snapshot)["state"] == "running", seconds=900)
+    wait_until(lambda: stack.call("GET", snapshot)["state"] == "running", seconds=900, every=0.1)  # it runs for about a second
     began = stack.engine.services()["scheduler"]["State"]["StartedAt"]
     stack.engine.exec("scheduler", "sh", "-c", "kill -9 -1", check=False)
     wait_until(lambda: stack.engine.services()["scheduler"]["State"]["StartedAt"] != began, seconds=180)

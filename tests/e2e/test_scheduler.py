@@ -68,7 +68,7 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
         airflow.succeed("dags", "unpause", "lc_pipeline")
 
         running = f"select pid from task_instance where {SNAPSHOT} = 'running' and run_id like 'backfill__2026-01-06%'"
-        wait_until(lambda: airflow.query(running), seconds=1500)
+        wait_until(lambda: airflow.query(running), seconds=1500, every=0.1)  # it runs for less than a second
         os.kill(airflow.query(running)[0][0], signal.SIGKILL)
 
         half_way = f"select 1 from task_instance where {SNAPSHOT} in ('running', 'success') and run_id = 'now'"

@@ -46,13 +46,10 @@ def error_line(stderr: str) -> str:
     return error
 
 
-def wait_until(happened: Callable[[], object], *, seconds: int) -> None:
-    """Look ten times a second whether something has happened; raise TimeoutError if it has not within `seconds`.
-
-    A task may run for less than a second.
-    """
+def wait_until(happened: Callable[[], object], *, seconds: int, every: float = 1) -> None:
+    """Look every `every` seconds whether something has happened; raise TimeoutError if it has not within `seconds`."""
     end = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds} s")
-        time.sleep(0.1)
+        time.sleep(every)
