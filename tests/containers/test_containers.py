@@ -68,7 +68,7 @@ def test_history_outlives_the_stack_and_a_killed_scheduler_costs_nothing(stack: 
     stack.log_in()
     run = stack.trigger("2026-01-06T02:00:00Z")
     snapshot = f"{run}/taskInstances/snapshots.snap_account"
-    wait_until(lambda: stack.call("GET", snapshot)["state"] == "running", seconds=900, every=0.1)  # it runs for about a second
+    wait_until(lambda: stack.call("GET", snapshot)["state"] == "running", seconds=900, every=0.1)  # runs for a second
     began = stack.engine.services()["scheduler"]["State"]["StartedAt"]
     stack.engine.exec("scheduler", "sh", "-c", "kill -9 -1", check=False)
     wait_until(lambda: stack.engine.services()["scheduler"]["State"]["StartedAt"] != began, seconds=180)
