@@ -103,7 +103,7 @@ def _print_nodes(reports: Path) -> None:
         *((model.seconds or 0.0, model.kind, model.name) for model in report.models),
         *((test.seconds or 0.0, "test", test.name) for test in report.tests),
     ]
-    print(f"dbt nodes of the daily delivery of include.deliver: {sum(node[0] for node in nodes):.1f} s over 2 threads")
+    print(f"dbt nodes of the daily delivery of include.deliver: {sum(node[0] for node in nodes):.1f} s")
     for seconds, kind, name in sorted(nodes, reverse=True)[:15]:
         print(f"  {seconds:>6.2f} s  {kind:<8} {name}")
 

@@ -145,7 +145,7 @@ def crashing(first_day: Settings, tmp_path: Path) -> Settings:
 CHOSEN = {
     "between landing and ledger": r"^rename .*/ledger\.jsonl$",
     "inside a snapshot": r"^sql done update .*snap_customer",
-    "between snapshots and intermediate": r"^sql create temporary table .*int_account_with_customer",
+    "between snapshots and intermediate": r"^sql create temporary view .*int_account_with_customer",
     "while the exports are written": r"^rename .*/\.staging/.*/account_summary\.parquet$",
     "while the exports are shown": r"^rename .*/\.current$",
     "while the report is written": r"^rename .*/quality_report_",
@@ -156,9 +156,9 @@ OTHERS = {
     "before the checkpoint": r"^rename .*/lc_pipeline\.duckdb\.",
     "between ledger and dbt": r"^sql ",
     "in a source table": r"^sql done create table .*src_account",
-    "before a merge": r"^sql MERGE INTO .*int_account_with_customer",
-    "after a merge, not committed": r"^sql done MERGE INTO .*account_summary",
-    "between the marts": r"^sql create temporary table .*customer_profile",
+    "before a merge": r"^sql create temporary table .*int_account_with_customer__changes",
+    "after a merge, not committed": r"^sql done create temporary table .*account_summary__changes",
+    "between the marts": r"^sql create temporary view .*customer_profile",
     "before the exports are shown": r"^rename .*/\.versions/",
     "before the delivery is closed": r"^rename .*/ledger\.jsonl$",
 }

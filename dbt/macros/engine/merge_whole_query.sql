@@ -1,6 +1,6 @@
 {#
-    Configures an incremental model so that one merge makes it equal to its query: rows that differ in one of `columns`
-    are updated, new ones inserted, those whose key is gone deleted. A row that is the same is not written.
+    Configures an incremental model so that one transaction makes it equal to its query: rows that differ in one of
+    `columns` are replaced, new ones inserted, those whose key is gone deleted. A row that is the same is not written.
 #}
 {% macro merge_whole_query(columns) %}
     {%- set conditions = [] -%}
@@ -10,13 +10,57 @@
     {{ adapter.dispatch('merge_whole_query')('(' ~ conditions | join(' or ') ~ ')') }}
 {% endmacro %}
 
-{% macro duckdb__merge_whole_query(differs) %}
-    {{ config(merge_clauses={
-        'when_matched': [{'action': 'update', 'mode': 'by_name', 'condition': differs}],
-        'when_not_matched': [{'action': 'insert', 'mode': 'by_name'}, {'action': 'delete', 'by': 'source'}]
-    }) }}
-{% endmacro %}
-
 {% macro databricks__merge_whole_query(differs) %}
     {{ config(matched_condition=differs, not_matched_by_source_action='delete') }}
 {% endmacro %}
+
+{% macro duckdb__merge_whole_query(differs) %}
+    {{ config(merge_update_condition=differs) }}
+{% endmacro %}
+
+
+{#
+    The merge on DuckDB: one join finds the changes, then the rows that they replace are deleted and the new ones inserted.
+    DuckDB's own MERGE updates rows in place, and a few of them all over a table make it write the whole table again.
+#}
+{% macro duckdb__get_incremental_merge_sql(arguments) -%}
+    {%- set target, source, key = arguments.target_relation, arguments.temp_relation, arguments.unique_key -%}
+    {%- set changes = adapter.quote(target.identifier ~ '__changes') -%}
+    create temporary table {{ changes }} as
+    select
+        DBT_INTERNAL_SOURCE.*,
+        DBT_INTERNAL_DEST.{{ key }} as replaced_key
+    from {{ source }} as DBT_INTERNAL_SOURCE
+    full outer join {{ target }} as DBT_INTERNAL_DEST on DBT_INTERNAL_SOURCE.{{ key }} = DBT_INTERNAL_DEST.{{ key }}
+    where
+        DBT_INTERNAL_SOURCE.{{ key }} is null
+        or DBT_INTERNAL_DEST.{{ key }} is null
+        or {{ config.require('merge_update_condition') }};
+
+    delete from {{ target }}
+    where {{ key }} in (select replaced_key from {{ changes }});
+
+    insert into {{ target }} by name
+    select * exclude (replaced_key) from {{ changes }}
+    where {{ key }} is not null;
+
+    drop table {{ changes }};
+{%- endmacro %}
+
+
+{#
+    dbt-duckdb would first write all rows of an incremental model's query into a temporary table. A view is enough, as it
+    is on Databricks.
+#}
+{% macro duckdb__create_table_as(
+    temporary, relation, compiled_code, language='sql', partitioned_by=none, sorted_by=none
+) -%}
+    {%- if temporary and model.config.materialized == 'incremental' -%}
+        {{ get_assert_columns_equivalent(compiled_code) }}
+        create temporary view {{ relation.include(database=false, schema=false) }} as (
+            {{ compiled_code }}
+        );
+    {%- else -%}
+        {{ dbt.duckdb__create_table_as(temporary, relation, compiled_code, language, partitioned_by, sorted_by) }}
+    {%- endif -%}
+{%- endmacro %}

@@ -49,5 +49,3 @@ select
     {{ delivered_at() }} as calculated_at
 from totals
 inner join customers on totals.customer_id = customers.customer_id
--- DuckDB's merge takes minutes and not tenths of a second for a million updates out of the table's own order.
-order by totals.customer_id
