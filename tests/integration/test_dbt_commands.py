@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,12 @@ def run_dbt(settings: Settings, *arguments: str, profiles: Path = DBT_DIR) -> su
     )
 
 
+def results(settings: Settings) -> list[dict[str, Any]]:
+    """Return the results of the last command's nodes, hooks excepted."""
+    text = (settings.duckdb_path.parent / "target" / "run_results.json").read_text()
+    return [result for result in json.loads(text)["results"] if not result["unique_id"].startswith("operation.")]
+
+
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A landing with the first sample day, and no database yet."""
@@ -59,9 +66,7 @@ def dbt(settings: Settings) -> Dbt:
     def run(*arguments: str, status: int = 0) -> dict[str, str]:
         ended = run_dbt(settings, *arguments)
         assert ended.returncode == status, ended.stdout[-3000:] + ended.stderr[-3000:]
-        results = json.loads((settings.duckdb_path.parent / "target" / "run_results.json").read_text())["results"]
-        nodes = [result for result in results if not result["unique_id"].startswith("operation.")]
-        return {node["unique_id"].split(".")[2]: node["status"] for node in nodes}
+        return {result["unique_id"].split(".")[2]: result["status"] for result in results(settings)}
 
     return run
 
@@ -85,6 +90,12 @@ def test_the_first_build_runs_everything_unit_tests_included(built: dict[str, st
     }
     assert "lc_pipeline" not in built
     assert {"snap_customer", "account_summary", "interest_rate_tier"} <= built.keys()
+
+
+def test_no_two_statements_share_the_memory_limit(dbt: Dbt, built: dict[str, str], settings: Settings) -> None:
+    dbt("test", "--select", "stg_account")
+
+    assert len({result["thread_id"] for result in results(settings)}) == 1
 
 
 @pytest.mark.parametrize("selection", ["staging", "tag:staging"])
