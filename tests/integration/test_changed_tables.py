@@ -70,3 +70,15 @@ def test_a_change_from_outside_fails_a_test(delivered: Path, tmp_path: Path, cha
     *_, result = run_dbt(settings, ["test", "--select", test], manifest=load_manifest(settings), run_id="check").result
 
     assert (result.node.name, result.status) == (test, "fail")
+
+
+def test_a_row_without_a_key_is_not_left_out_silently(delivered: Path, tmp_path: Path) -> None:
+    shutil.copytree(delivered, tmp_path / "changed")
+    settings = settings_in(tmp_path / "changed")
+    execute(settings.duckdb_path, "update main_snapshots.snap_account set account_id = null where account_id = 'A'")
+
+    build = ["build", "--select", "int_account_with_customer"]
+    results = run_dbt(settings, build, manifest=load_manifest(settings), run_id="check").result
+
+    failed = {result.node.name for result in results if result.status == "fail"}
+    assert "not_null_int_account_with_customer_account_id" in failed

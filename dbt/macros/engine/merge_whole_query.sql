@@ -29,20 +29,20 @@
     create temporary table {{ changes }} as
     select
         DBT_INTERNAL_SOURCE.*,
-        DBT_INTERNAL_DEST.{{ key }} as replaced_key
+        DBT_INTERNAL_DEST.rowid as replaced_rowid
     from {{ source }} as DBT_INTERNAL_SOURCE
     full outer join {{ target }} as DBT_INTERNAL_DEST on DBT_INTERNAL_SOURCE.{{ key }} = DBT_INTERNAL_DEST.{{ key }}
     where
         DBT_INTERNAL_SOURCE.{{ key }} is null
-        or DBT_INTERNAL_DEST.{{ key }} is null
+        or DBT_INTERNAL_DEST.rowid is null
         or {{ config.require('merge_update_condition') }};
 
     delete from {{ target }}
-    where {{ key }} in (select replaced_key from {{ changes }});
+    where rowid in (select replaced_rowid from {{ changes }});
 
     insert into {{ target }} by name
-    select * exclude (replaced_key) from {{ changes }}
-    where {{ key }} is not null;
+    select * exclude (replaced_rowid) from {{ changes }}
+    where {{ key }} is not null or replaced_rowid is null;
 
     drop table {{ changes }};
 {%- endmacro %}
