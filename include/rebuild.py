@@ -10,6 +10,7 @@ import argparse
 import sys
 from dataclasses import replace
 
+from include.dbt.runner import collect_garbage_less_often
 from include.errors import PipelineError, run_command
 from include.files import scratch_folder
 from include.ledger import Ledger, time_text
@@ -63,6 +64,7 @@ def rebuild(settings: Settings) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
     argparse.ArgumentParser(prog="python -m include.rebuild", description=__doc__).parse_args(arguments)
+    collect_garbage_less_often()
     return run_command(lambda: print(f"rebuilt from {rebuild(load_settings())} deliveries"))
 
 

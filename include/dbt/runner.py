@@ -36,7 +36,7 @@ NO_LOG_FILE = ("--log-level-file", "none")
 def collect_garbage_less_often() -> None:
     """Let Python look less often through dbt's many objects, which live as long as the process.
 
-    That takes a twentieth of a small delivery, and a tenth of the deliveries in a process of pytest.
+    That takes a twentieth of one small delivery, and a tenth of many in one process.
     """
     gc.set_threshold(2000, 10, 100)
 
