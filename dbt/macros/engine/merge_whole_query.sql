@@ -3,27 +3,24 @@
     `columns` are replaced, new ones inserted, those whose key is gone deleted. A row that is the same is not written.
 #}
 {% macro merge_whole_query(columns) %}
-    {%- set conditions = [] -%}
-    {%- for column in columns -%}
-        {%- do conditions.append('DBT_INTERNAL_SOURCE.' ~ column ~ ' is distinct from DBT_INTERNAL_DEST.' ~ column) -%}
-    {%- endfor -%}
-    {{ adapter.dispatch('merge_whole_query')('(' ~ conditions | join(' or ') ~ ')') }}
+    {%- set differs = 'not ' ~ same_in(columns, 'DBT_INTERNAL_SOURCE', 'DBT_INTERNAL_DEST') -%}
+    {{ adapter.dispatch('merge_whole_query')(differs) }}
 {% endmacro %}
 
 {% macro databricks__merge_whole_query(differs) %}
-    {{ config(matched_condition=differs, not_matched_by_source_action='delete') }}
+    {{ config(incremental_strategy='merge', matched_condition=differs, not_matched_by_source_action='delete') }}
 {% endmacro %}
 
 {% macro duckdb__merge_whole_query(differs) %}
-    {{ config(merge_update_condition=differs) }}
+    {{ config(incremental_strategy='merge_whole_query', merge_update_condition=differs) }}
 {% endmacro %}
 
 
 {#
-    The merge on DuckDB: one join finds the changes, then the rows that they replace are deleted and the new ones inserted.
-    DuckDB's own MERGE updates rows in place, and a few of them all over a table make it write the whole table again.
+    The strategy on DuckDB: one join finds the changes, then the rows that they replace are deleted and the new ones
+    inserted. DuckDB's own MERGE updates rows in place, which costs much more where they are all over a table.
 #}
-{% macro duckdb__get_incremental_merge_sql(arguments) -%}
+{% macro get_incremental_merge_whole_query_sql(arguments) -%}
     {%- set target, source, key = arguments.target_relation, arguments.temp_relation, arguments.unique_key -%}
     {%- set changes = adapter.quote(target.identifier ~ '__changes') -%}
     create temporary table {{ changes }} as
@@ -35,7 +32,7 @@
     where
         DBT_INTERNAL_SOURCE.{{ key }} is null
         or DBT_INTERNAL_DEST.rowid is null
-        or {{ config.require('merge_update_condition') }};
+        or {{ config.get('merge_update_condition') }};
 
     delete from {{ target }}
     where rowid in (select replaced_rowid from {{ changes }});
@@ -49,13 +46,13 @@
 
 
 {#
-    dbt-duckdb would first write all rows of an incremental model's query into a temporary table. A view is enough, as it
-    is on Databricks.
+    dbt-duckdb would first write all rows of the query into a temporary table. The strategy reads them once, so a view is
+    enough, as it is on Databricks.
 #}
 {% macro duckdb__create_table_as(
     temporary, relation, compiled_code, language='sql', partitioned_by=none, sorted_by=none
 ) -%}
-    {%- if temporary and model.config.materialized == 'incremental' -%}
+    {%- if temporary and config.get('incremental_strategy') == 'merge_whole_query' -%}
         {{ get_assert_columns_equivalent(compiled_code) }}
         create temporary view {{ relation.include(database=false, schema=false) }} as (
             {{ compiled_code }}
