@@ -20,7 +20,7 @@ from cosmos.dbt.runner import get_runner
 
 from include.artifacts import keep_run_results
 from include.dbt.manifest import check_manifest, load_manifest
-from include.dbt.runner import environment_of_run, invoke, release_warehouse
+from include.dbt.runner import environment_of_run, invoke, name_flags_at_once, release_warehouse
 from include.layers import LAYERS, Layer
 from include.settings import load_settings
 from include.warehouse import is_rejection
@@ -95,4 +95,5 @@ def preload(database_type: str) -> None:
     lineage = "openlineage.common.provider.dbt.local"  # Cosmos reads dbt's artifacts with it after each command
     for module in (*dbt, lineage, "include.pipeline", f"include.warehouse.{database_type}"):
         import_module(module)
+    name_flags_at_once()
     gc.freeze()
