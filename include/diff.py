@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from include import duckdb_paths
+from include import duckdb_paths, duckdb_session
 from include.entities import ACCOUNT, CUSTOMER, ENTITIES, Entity
 from include.errors import PipelineError, run_command
-from include.exports import writer_of
+from include.exports import writing
 from include.files import replacing
 from include.ledger import Delivery, Ledger, time_text
 from include.past import moment, patiently, processed_until
@@ -257,7 +257,12 @@ def write_changed_rows(
             for column in sorted(hidden)
             for when in ("before", "after")
         )
-        with replacing(path) as temporary, warehouse.stream(query) as reader, writer_of(path) as writer:
+        with (
+            replacing(path) as temporary,
+            warehouse.stream(query) as reader,
+            writing(path),
+            duckdb_session.connect() as writer,
+        ):
             writer.register("changed", reader)
             writer.execute(
                 f"copy (select *{f' replace ({masked})' if masked else ''} from changed) "

@@ -49,27 +49,27 @@ def write_exports(warehouse: Warehouse, output_path: Path, *, run_id: str) -> No
     sorted only once. Rows are streamed, so memory doesn't grow with the table. Raises WarehouseError, ExportError (e.g.
     when the disk is full) or OSError.
     """
-    for mart, key in MARTS.items():
-        select = f"select * from {warehouse.relation('marts', mart)} order by {key}"
-        parquet, csv = (_staging(output_path, run_id) / f"{mart}.{suffix}" for suffix in ("parquet", "csv"))
-        with replacing(parquet) as temporary, warehouse.stream(select) as reader, writer_of(parquet) as writer:
-            writer.register("mart", reader)
-            times = [field.name for field in reader.schema if pa.types.is_timestamp(field.type)]
-            in_utc = ", ".join(f"{time}::timestamp at time zone 'UTC' as {time}" for time in times)
-            writer.execute(
-                f"copy (select * replace ({in_utc}) from mart) to {duckdb_paths.literal(temporary)} ({_PARQUET})"
-            )
-        with replacing(csv) as temporary, writer_of(csv) as writer:
-            source = duckdb_paths.read("parquet", parquet)
-            writer.execute(f"copy (select * from {source}) to {duckdb_paths.literal(temporary)} ({_CSV})")
+    with warehouse.session(), duckdb_session.connect() as writer:
+        for mart, key in MARTS.items():
+            select = f"select * from {warehouse.relation('marts', mart)} order by {key}"
+            parquet, csv = (_staging(output_path, run_id) / f"{mart}.{suffix}" for suffix in ("parquet", "csv"))
+            with replacing(parquet) as temporary, warehouse.stream(select) as reader, writing(parquet):
+                writer.register("mart", reader)
+                times = [field.name for field in reader.schema if pa.types.is_timestamp(field.type)]
+                in_utc = ", ".join(f"{time}::timestamp at time zone 'UTC' as {time}" for time in times)
+                writer.execute(
+                    f"copy (select * replace ({in_utc}) from mart) to {duckdb_paths.literal(temporary)} ({_PARQUET})"
+                )
+            with replacing(csv) as temporary, writing(csv):
+                source = duckdb_paths.read("parquet", parquet)
+                writer.execute(f"copy (select * from {source}) to {duckdb_paths.literal(temporary)} ({_CSV})")
 
 
 @contextmanager
-def writer_of(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a session that writes a file. Raises ExportError, which names the file, if that fails."""
+def writing(path: Path) -> Iterator[None]:
+    """Raise ExportError, which names the file, if DuckDB can't write it in the body."""
     try:
-        with duckdb_session.connect() as writer:
-            yield writer
+        yield
     except duckdb.Error as error:
         raise ExportError(f"{path} can't be written: {one_line(error)}") from error
 
@@ -121,14 +121,15 @@ def _manifest(folder: Path, run_id: str, delivered_at: datetime) -> dict[str, An
     missing = [name for name in FILES if not (folder / name).exists()]
     if missing:
         raise ExportError(f"run {run_id} has not written {', '.join(missing)}: export again, then publish")
-    files = {
-        name: {
-            "rows": _count_rows(folder / name),
-            "bytes": (folder / name).stat().st_size,
-            "sha256": sha256(folder / name),
+    with duckdb_session.connect() as connection:
+        files = {
+            name: {
+                "rows": _count_rows(connection, folder / name),
+                "bytes": (folder / name).stat().st_size,
+                "sha256": sha256(folder / name),
+            }
+            for name in FILES
         }
-        for name in FILES
-    }
     for mart in MARTS:
         counts = {format_: files[f"{mart}.{format_}"]["rows"] for format_ in FORMATS}
         if len(set(counts.values())) > 1:
@@ -136,10 +137,9 @@ def _manifest(folder: Path, run_id: str, delivered_at: datetime) -> dict[str, An
     return {"run_id": run_id, "delivered_at": time_text(delivered_at), "files": files}
 
 
-def _count_rows(path: Path) -> int:
+def _count_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     options = "" if path.suffix == ".parquet" else "header = true, all_varchar = true, delim = ',', quote = '\"'"
-    with duckdb_session.connect() as connection:
-        row = connection.execute(f"select count(*) from {duckdb_paths.read(path.suffix[1:], path, options)}").fetchone()
+    row = connection.execute(f"select count(*) from {duckdb_paths.read(path.suffix[1:], path, options)}").fetchone()
     return int(row[0]) if row else 0
 
 

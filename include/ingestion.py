@@ -82,6 +82,7 @@ def ingest(
             lock(settings.landing_path / ".ingest.lock", f"ingesting a delivery (run {run_id})"),
             step("ingest") as update,
             scratch_folder(settings.landing_path / ".scratch") as scratch,
+            duckdb_session.connect(memory_limit=settings.duckdb_memory_limit, spill=scratch / "spill") as connection,
         ):
             ledger = Ledger.load(settings.landing_path)
             logical_date = logical_date.astimezone(UTC)
@@ -105,7 +106,7 @@ def ingest(
 
             max_drop_pct = 100.0 if accept_row_drop else settings.max_row_drop_pct
             extracts = [
-                _Extract(settings, scratch, entity, paths, digests, ledger.last_processed, update)
+                _Extract(settings, scratch, connection, entity, paths, digests, ledger.last_processed, update)
                 for entity in ENTITIES
             ]
             for extract in extracts:
@@ -270,6 +271,7 @@ class _Extract:
         self,
         settings: Settings,
         scratch: Path,
+        connection: duckdb.DuckDBPyConnection,
         entity: Entity,
         paths: Mapping[str, Path],
         digests: Mapping[str, str],
@@ -283,7 +285,7 @@ class _Extract:
         copy, records = scratch / self.path.name, scratch / f"{entity.file}.arrow"
         self.size = copy.stat().st_size
         self.columns = declared_columns(entity)
-        self._memory_limit, self._spill = settings.duckdb_memory_limit, scratch / "spill"
+        self._connection = connection
 
         def show(end: int, rows: int) -> None:
             of_file = f"{end / 1e6:.1f} of {self.size / 1e6:.1f} MB"
@@ -292,8 +294,8 @@ class _Extract:
         with _writing(records):
             self.records = read_csv(copy, self.columns, records, name=self.path, on_read=show)
         update(f"{self.path.name}: comparing its keys with those of the last delivery")
-        with self._session() as connection:
-            self.keys = compare_keys(connection, entity.key, entity.key_type)
+        self._register()
+        self.keys = compare_keys(connection, entity.key, entity.key_type)
         self.undeclared = undeclared_headers(self.records.column_names)
         if self.undeclared:
             log.warning(
@@ -302,18 +304,15 @@ class _Extract:
                 ", ".join(self.undeclared),
             )
 
-    @contextmanager
-    def _session(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open a session with the relations `extract` and `before` (the landed file of the last processed delivery)."""
-        with duckdb_session.connect(memory_limit=self._memory_limit, spill=self._spill) as connection:
-            connection.register("extract", self.records)
-            connection.execute(
-                "create view before as select *, loaded_at as loaded_before "
-                f"from {duckdb_paths.read('parquet', self.before)}"
-                if self.before
-                else "create view before as select *, null::timestamptz as loaded_before from extract limit 0"
-            )
-            yield connection
+    def _register(self) -> None:
+        """Give the connection the relations `extract` and `before` (the landed file of the last processed delivery)."""
+        self._connection.register("extract", self.records)
+        self._connection.execute(
+            "create or replace view before as select *, loaded_at as loaded_before "
+            f"from {duckdb_paths.read('parquet', self.before)}"
+            if self.before
+            else "create or replace view before as select *, null::timestamptz as loaded_before from extract limit 0"
+        )
 
     def check_drop(self, max_drop_pct: float) -> None:
         """Raise IngestionError if more than `max_drop_pct` percent of the last delivery's readable keys are missing."""
@@ -333,8 +332,9 @@ class _Extract:
         """
         landed = f"{self.entity.file}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
         target = landing_path / landed
-        with self._session() as connection, replacing(target) as temporary, _writing(target):
-            _write_landing(connection, self.columns, self.entity.key, temporary, delivered_at)
+        with replacing(target) as temporary, _writing(target):
+            self._register()
+            _write_landing(self._connection, self.columns, self.entity.key, temporary, delivered_at)
         landed_bytes = f"{target.stat().st_size:,}"
         log.info("landed %s, %s bytes, as %s: %s bytes", self.path.name, f"{self.size:,}", landed, landed_bytes)
         return FileRecord(landed, self.digest, self.size, self.records.num_rows, self.keys.distinct, self.undeclared)
