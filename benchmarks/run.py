@@ -74,7 +74,7 @@ def main() -> None:
         "--changed", type=float, nargs="*", default=[0.0001, 0.01, 0.1], help="other shares of changed keys"
     )
     parser.add_argument("--changed-customers", type=int, default=1_000_000, help="customers of these deliveries")
-    parser.add_argument("--history", type=int, nargs="*", default=[2, 30, 365], help="deliveries before the ones timed")
+    parser.add_argument("--history", type=int, nargs="*", default=[1, 30, 365], help="deliveries before the ones timed")
     parser.add_argument("--history-customers", type=int, default=100_000, help="customers of these deliveries")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md and its plots")
     options = parser.parse_args()
