@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,15 @@ from tests.support.settings import environment_of
 from tests.support.stages import DAYS, Recorder, Stage
 
 STAGES = TypeAdapter(dict[str, Stage])
+
+
+@pytest.fixture
+def not_across_the_schedule() -> None:
+    """Wait until 02:00 UTC is past if it is near: the day's scheduled run would begin in the middle of the test."""
+    now = datetime.now(UTC)
+    until_due = now.replace(hour=2, minute=0, second=1, microsecond=0) - now
+    if timedelta(0) < until_due < timedelta(minutes=15):
+        time.sleep(until_due.total_seconds())
 
 
 @pytest.fixture(scope="session")

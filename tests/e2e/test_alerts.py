@@ -35,6 +35,7 @@ def test_airflow_dags_test_of_a_refused_delivery_is_red_and_sends_one_mail(tmp_p
     assert "customers.csv is missing" in body(mail.messages[0])
 
 
+@pytest.mark.usefixtures("not_across_the_schedule")
 def test_a_scheduler_sends_one_mail_for_each_thing_that_happens(tmp_path: Path) -> None:
     """Today's scheduled run begins after its deadline, and waits while somebody works by hand. Then it has no files and
     is refused, and refused again when it is cleared; with the files it is cleared once more, and publishes."""

@@ -30,6 +30,7 @@ def short(run_id: str) -> str:
     return run_id.partition("T")[0]
 
 
+@pytest.mark.usefixtures("not_across_the_schedule")
 def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is_killed(tmp_path: Path) -> None:
     """While the DAG is switched off, two manual runs are triggered, the later one first, and a backfill is created.
 
