@@ -113,8 +113,9 @@ with DAG(
     "lc_pipeline",
     description="Daily extracts of customers and accounts to history, interest calculations and exports",
     doc_md=DOC,
-    # In UTC, whatever core.default_timezone is. No start_date: with one, unpausing would run the past 02:00 at once.
-    schedule=CronTriggerTimetable(f"{SCHEDULED_AT:%M %H} * * *", timezone="UTC"),
+    # In UTC, whatever core.default_timezone is. Unpausing does not run the past 02:00 at once, as it would with a
+    # start_date, or until 04:24 by default. For 5 minutes it does, or a parse at 02:00 could put off the first run.
+    schedule=CronTriggerTimetable(f"{SCHEDULED_AT:%M %H} * * *", timezone="UTC", run_immediately=timedelta(minutes=5)),
     catchup=False,
     max_active_runs=16,  # wait_for_turn lets one work at a time; with 1, a waiting run would keep an earlier one queued
     max_active_tasks=settings.databricks.threads if settings.databricks else 1,  # one process can hold a DuckDB file

@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, Asset, CronTriggerTimetable, DeadlineReference, TriggerRule
+from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import TimeRestriction
 
 from include import tasks
 from include.dbt import manifest
@@ -217,6 +219,19 @@ print(dag.timezone.name, info.logical_date.isoformat(), info.run_after.isoformat
     ).stdout
 
     assert printed.splitlines()[-1] == "Asia/Tokyo 2026-01-06T02:00:00+00:00 2026-01-06T02:00:00+00:00"
+
+
+@pytest.mark.parametrize(("minutes_past_two", "day"), [(1, 5), (6, 6)])
+def test_the_first_scheduled_run_is_the_next_one_unless_it_is_due_just_now(
+    dag: DAG, monkeypatch: pytest.MonkeyPatch, minutes_past_two: int, day: int
+) -> None:
+    now = datetime(2026, 1, 5, 2, minutes_past_two, tzinfo=UTC)
+    monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda: now)
+    first = coerce_to_core_timetable(dag.timetable).next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+    )
+    assert first
+    assert first.run_after == datetime(2026, 1, day, 2, tzinfo=UTC)
 
 
 def test_a_run_that_waits_leaves_room_for_an_earlier_one(dag: DAG) -> None:
