@@ -332,8 +332,8 @@ class _Extract:
         """
         landed = f"{self.entity.file}/{delivered_at:%Y%m%dT%H%M%S%fZ}.parquet"
         target = landing_path / landed
+        self._register()
         with replacing(target) as temporary, _writing(target):
-            self._register()
             _write_landing(self._connection, self.columns, self.entity.key, temporary, delivered_at)
         landed_bytes = f"{target.stat().st_size:,}"
         log.info("landed %s, %s bytes, as %s: %s bytes", self.path.name, f"{self.size:,}", landed, landed_bytes)
