@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from include.provenance import git_revision
 from tests.support.containers.engine import ROOT, Docker, Podman, build_stand_ins, install, public_images
 from tests.support.containers.stack import Stack
-from tests.support.processes import free_port
+from tests.support.processes import free_port, let_the_schedule_pass
 
 # Images and the stand-ins' Debian, which are kept: outside the repository, where no other tool walks through them.
 WORK = Path(os.environ.get("CONTAINERS_FOLDER", Path.home() / ".cache" / "lc-pipeline-containers"))
@@ -40,6 +41,7 @@ def stack() -> Iterator[Stack]:
     engine.build(project, environment["LC_PIPELINE_IMAGE"], *build_args)
     engine.down("--volumes")
     started = Stack(engine, port)
+    let_the_schedule_pass(timedelta(minutes=30))
     try:
         engine.up()
         yield started

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from pydantic import TypeAdapter
 from include.deliver import main as deliver_main
 from tests.support.airflow_home import AirflowHome
 from tests.support.databases import execute
+from tests.support.processes import let_the_schedule_pass
 from tests.support.settings import environment_of
 from tests.support.stages import DAYS, Recorder, Stage
 
@@ -22,11 +22,7 @@ STAGES = TypeAdapter(dict[str, Stage])
 
 @pytest.fixture
 def not_across_the_schedule() -> None:
-    """Wait until 02:00 UTC is past if it is near: the day's scheduled run would begin in the middle of the test."""
-    now = datetime.now(UTC)
-    until_due = now.replace(hour=2, minute=0, second=1, microsecond=0) - now
-    if timedelta(0) < until_due < timedelta(minutes=15):
-        time.sleep(until_due.total_seconds())
+    let_the_schedule_pass(timedelta(minutes=20))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 
@@ -53,3 +54,14 @@ def wait_until(happened: Callable[[], object], *, seconds: int, every: float = 1
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds} s")
         time.sleep(every)
+
+
+def let_the_schedule_pass(within: timedelta) -> None:
+    """Wait until 02:06 UTC if it is that near.
+
+    The scheduled run of 02:00 would begin in the middle of a test, or within 5 minutes as the DAG is unpaused.
+    """
+    now = datetime.now(UTC)
+    remaining = now.replace(hour=2, minute=6, second=0, microsecond=0) - now
+    if timedelta(0) < remaining < within:
+        time.sleep(remaining.total_seconds())
