@@ -68,7 +68,7 @@ class SailEngine:
         self._server.start(background=True)
         host, port = self._server.listening_address
         self._spark = SparkSession.builder.remote(f"sc://{host}:{port}").create()
-        # It never leaves this process. Without this, each answer would be acknowledged in a call of its own.
+        # Client and server share this process, so no answer is lost: none is acknowledged in a call of its own.
         self._spark.client.disable_reattachable_execute()
         self._at = None
 
