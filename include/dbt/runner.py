@@ -44,8 +44,8 @@ def collect_garbage_less_often() -> None:
 def name_flags_at_once() -> None:
     """Let dbt name the module of its behavior flags, for a warning that is seldom shown, without reading the stack.
 
-    It would read the whole stack for each flag, at least 0.04 s of a task on DuckDB. On Databricks there are four times
-    as many flags, and they pile up in a process from command to command.
+    It would read the whole stack for each flag: at least 0.04 s of a task on DuckDB, and Databricks has four times as
+    many flags.
     """
     from dbt_common.behavior_flags import BehaviorFlagRendered
 
@@ -154,7 +154,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def release_warehouse() -> None:
-    """Close what dbt left open in this process.
+    """Close what dbt left open in this process, and drop what would pile up in it.
 
     dbt-duckdb keeps the file open and locked as long as the process lives, but under `airflow dags test` and in
     include.deliver the exports follow in the same process. dbt closes dbt-databricks' sessions itself.
@@ -162,6 +162,7 @@ def release_warehouse() -> None:
     from dbt.adapters.factory import reset_adapters
 
     reset_adapters()
+    _drop_repeated_flags()
     if "dbt.adapters.duckdb" not in sys.modules:
         return
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
@@ -169,3 +170,14 @@ def release_warehouse() -> None:
     if DuckDBConnectionManager._ENV is not None:
         DuckDBConnectionManager.env().close()
         DuckDBConnectionManager.close_all_connections()
+
+
+def _drop_repeated_flags() -> None:
+    """Keep one behavior flag of each name.
+
+    Each adapter appends its own flags to a list that all adapters of the process share.
+    """
+    from dbt.adapters.base import impl
+
+    flags = impl.DEFAULT_BASE_BEHAVIOR_FLAGS
+    flags[:] = {flag["name"]: flag for flag in flags}.values()
