@@ -357,17 +357,23 @@ def _write_landing(
     """
     names = [*(f"same_{column.name}" for column in columns), "same_text"]
     same = " and ".join(f"received.{name} is not distinct from known.{name}" for name in names)
+    # Records that are the same have one loaded_before. The subquery takes the first: no join repeats a received record.
+    connection.execute("set scalar_subquery_error_on_multiple_rows = false")
     connection.execute(
         f"""
         copy (
             select
                 received.* exclude ({", ".join(names)}),
                 $delivered_at::timestamptz as delivered_at,
-                coalesce(known.loaded_before, $delivered_at)::timestamptz as loaded_at
+                coalesce(
+                    (
+                        select loaded_before
+                        from (select {_identity(connection, "before", columns)}, loaded_before from before) as known
+                        where {same}
+                    ),
+                    $delivered_at
+                )::timestamptz as loaded_at
             from (select *, {_identity(connection, "extract", columns)} from extract) as received
-            left join (
-                select distinct {_identity(connection, "before", columns)}, loaded_before from before
-            ) as known on {same}
             order by received.{key}
         ) to {duckdb_paths.literal(target)} (format parquet, compression zstd)
         """,
