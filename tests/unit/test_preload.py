@@ -81,6 +81,12 @@ warm_up, cosmos.warm_up = cosmos.warm_up, show_load
 invoke, cosmos.invoke = cosmos.invoke, show_files
 in_scheduler()
 print("lineage imported", "openlineage.common.provider.dbt.local" in sys.modules)
+
+from dbt_common.clients.jinja import template_cache
+from include.dbt.manifest import load_manifest
+from include.settings import load_settings
+macros = load_manifest(load_settings()).macros.values()
+print("macros compiled", {macro.macro_sql for macro in macros} <= set(template_cache.file_cache))
 in_task()
 """
     ended = subprocess.run(
@@ -91,5 +97,11 @@ in_task()
         text=True,
         check=True,
     )
-    shown = [line for line in ended.stdout.splitlines() if line.startswith(("loaded", "written", "lineage"))]
-    assert shown == ["loaded", "written manifest.json run_results.json", "lineage imported True", "loaded"]
+    shown = [line for line in ended.stdout.splitlines() if line.startswith(("loaded", "written", "lineage", "macros"))]
+    assert shown == [
+        "loaded",
+        "written manifest.json run_results.json",
+        "lineage imported True",
+        "macros compiled True",
+        "loaded",
+    ]
