@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.results import GIB, Results, SizeResult
+from benchmarks.ways import TURNS
 from include.settings import PROJECT_ROOT
 
 DOCUMENT = PROJECT_ROOT / "docs" / "performance.md"
@@ -37,8 +38,9 @@ Airflow {airflow}.
 ## By size
 
 Accounts are three times as many as customers, 0.2 % of the records are dirty, and 0.1 % of the keys change on the
-second day. *Memory* is the peak of the largest process; *spilled* is what DuckDB had on disk at most. Large sizes are
-measured without Airflow (`--airflow-up-to`).
+second day. *Memory* is the peak of the largest process, in which DuckDB may use `DUCKDB_MEMORY_LIMIT`, by default half
+of the machine's; *spilled* is what DuckDB had on disk at most. Large sizes are measured without Airflow
+(`--airflow-up-to`).
 
 {sizes}
 
@@ -54,8 +56,8 @@ measured without Airflow (`--airflow-up-to`).
 
 ## By history
 
-`include.deliver`, {history_customers:,} customers: the median of three deliveries after others. Each delivery changes
-0.1 % of the keys.
+`include.deliver`, {history_customers:,} customers: the median of {turns} deliveries after others. Each delivery changes
+0.1 % of the keys. The rows are timed in turn.
 
 {history}
 
@@ -84,6 +86,7 @@ def write_document(results: Results) -> Path:
             ("keys changed", "× floor"), ((f"{share:.2%}", f"{ratio:.1f}") for share, ratio in results.changed.items())
         ),
         history_customers=results.history_customers,
+        turns=TURNS,
         history=_table(
             ("deliveries before", "seconds", "× the first row"),
             (

@@ -19,7 +19,7 @@ from statistics import median
 from benchmarks.document import write_document
 from benchmarks.extracts import Shape, write_days
 from benchmarks.results import Results, SizeResult
-from benchmarks.ways import THROUGH_AIRFLOW, WAYS, after_history, deliver, floor
+from benchmarks.ways import THROUGH_AIRFLOW, TURNS, WAYS, deliver, deliver_one, floor, play_history
 from include.quality.report import Report
 
 
@@ -50,10 +50,20 @@ def by_change(customers: int, changed: float) -> float:
     return daily.seconds / least.seconds
 
 
-def by_history(customers: int, deliveries: int) -> float:
-    """Return the median seconds of a delivery with include.deliver after that many others."""
+def by_history(customers: int, histories: Sequence[int]) -> dict[int, float]:
+    """Return the median seconds of a delivery with include.deliver, for each number of deliveries before it.
+
+    All histories are played first. Then the deliveries are timed in turn, so that a machine that becomes slower
+    meanwhile slows all of them.
+    """
     with _extracts(Shape(customers)) as scratch:
-        return median(cost.seconds for cost in after_history(scratch / "deliver", scratch / "inputs", deliveries))
+        folders = {count: scratch / f"after_{count}" for count in histories}
+        following = {count: play_history(folder, scratch / "inputs", count) for count, folder in folders.items()}
+        seconds: dict[int, list[float]] = {count: [] for count in histories}
+        for turn in range(TURNS):
+            for count, folder in folders.items():
+                seconds[count].append(deliver_one(folder, folder / "days", following[count][turn]).seconds)
+    return {count: median(found) for count, found in seconds.items()}
 
 
 def main() -> None:
@@ -89,9 +99,9 @@ def main() -> None:
     for changed in options.changed:
         results.changed[changed] = by_change(options.changed_customers, changed)
         print(f"{changed:.2%} of keys changed: {results.changed[changed]:.1f} times the floor", flush=True)
-    for deliveries in options.history:
-        results.history[deliveries] = by_history(options.history_customers, deliveries)
-        print(f"after {deliveries} deliveries: {results.history[deliveries]:.1f} s", flush=True)
+    results.history = by_history(options.history_customers, options.history)
+    for deliveries, seconds in results.history.items():
+        print(f"after {deliveries} deliveries: {seconds:.1f} s")
     if options.write:
         print(f"written: {write_document(results)}")
 

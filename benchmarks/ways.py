@@ -23,6 +23,8 @@ from include.settings import PROJECT_ROOT
 DELIVERED_AT = ("2026-01-05T02:00:00+00:00", "2026-01-06T02:00:00+00:00")
 BIN = Path(sys.executable).parent
 PORT = 18080
+TURNS = 5
+"""How often a delivery after each history is timed."""
 SPILLS = ("duckdb", "landing/.scratch")
 
 
@@ -210,12 +212,15 @@ WAYS = {
 THROUGH_AIRFLOW = ("airflow dags test", "scheduler")
 
 
-def after_history(folder: Path, inputs: Path, deliveries: int) -> list[Cost]:
-    """Play `deliveries` days with include.deliver, the two of `inputs` in turn; return the costs of three more."""
+def play_history(folder: Path, inputs: Path, deliveries: int) -> list[str]:
+    """Play `deliveries` days with include.deliver, in one process, the two of `inputs` in turn.
+
+    Return the times of the TURNS days after them. The extracts of all days are in `folder / "days"`.
+    """
     days = folder / "days"
     days.mkdir(parents=True)
     first = datetime.fromisoformat(DELIVERED_AT[0]) - timedelta(days=deliveries)
-    times = [(first + timedelta(days=day)).isoformat() for day in range(deliveries + 3)]
+    times = [(first + timedelta(days=day)).isoformat() for day in range(deliveries + TURNS)]
     for number, at in enumerate(times):
         (days / at[:10]).symlink_to(inputs / DELIVERED_AT[number % 2][:10])
     play = """
@@ -225,4 +230,4 @@ for at in sys.argv[1:]:
     assert main(["--logical-date", at]) == 0
 """
     measure([sys.executable, "-c", play, *times[:deliveries]], data_in(folder, days), data=folder)
-    return [deliver_one(folder, days, at) for at in times[deliveries:]]
+    return times[deliveries:]
