@@ -99,7 +99,8 @@ def main() -> None:
     for changed in options.changed:
         results.changed[changed] = by_change(options.changed_customers, changed)
         print(f"{changed:.2%} of keys changed: {results.changed[changed]:.1f} times the floor", flush=True)
-    results.history = by_history(options.history_customers, options.history)
+    if options.history:
+        results.history = by_history(options.history_customers, options.history)
     for deliveries, seconds in results.history.items():
         print(f"after {deliveries} deliveries: {seconds:.1f} s")
     if options.write:
