@@ -38,9 +38,9 @@ Airflow {airflow}.
 ## By size
 
 Accounts are three times as many as customers, 0.2 % of the records are dirty, and 0.1 % of the keys change on the
-second day. *Memory* is the peak of the largest process, in which DuckDB may use `DUCKDB_MEMORY_LIMIT`, by default half
-of the machine's; *spilled* is what DuckDB had on disk at most. Large sizes are measured without Airflow
-(`--airflow-up-to`).
+second day. *Memory* is the peak of the largest process; in all but the floor, DuckDB may use `DUCKDB_MEMORY_LIMIT`, by
+default half of the machine's memory. *Spilled* is what DuckDB had on disk at most. Large sizes are measured without
+Airflow (`--airflow-up-to`).
 
 {sizes}
 

@@ -357,7 +357,8 @@ def _write_landing(
     """
     names = [*(f"same_{column.name}" for column in columns), "same_text"]
     same = " and ".join(f"received.{name} is not distinct from known.{name}" for name in names)
-    # Records that are the same have one loaded_before. The subquery takes the first: no join repeats a received record.
+    # The subquery takes the first of several records that are the same, which all have one loaded_before. A join would
+    # repeat the received record for each of them.
     connection.execute("set scalar_subquery_error_on_multiple_rows = false")
     connection.execute(
         f"""
