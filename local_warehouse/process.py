@@ -31,7 +31,10 @@ class WarehouseProcess:
     _process: subprocess.Popen[str] | None = field(init=False, default=None)
 
     def start(self) -> WarehouseProcess:
-        """Start it; a restart keeps port and token. Raises RuntimeError with its output if it ends at once."""
+        """Start it; a restart keeps port and token. Its stderr goes to that of the caller.
+
+        Raises RuntimeError if it ends at once.
+        """
         arguments = ["--folder", self.folder, "--port", self.host.rpartition(":")[2] or 0, "--catalog", self.catalog]
         arguments += ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]
         arguments += ["--token", self.token] if self.token else []
@@ -39,13 +42,12 @@ class WarehouseProcess:
             [sys.executable, "-m", "local_warehouse", *map(str, arguments)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
         )
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(self._process.communicate()[1])
+            raise RuntimeError(f"the warehouse has ended with status {self._process.wait()}; its stderr says why")
         ready = json.loads(line)
         self.host, self.http_path, self.token = ready["host"], ready["http_path"], ready["token"]
         return self

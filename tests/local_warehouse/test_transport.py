@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -166,16 +167,20 @@ def test_every_statement_is_logged(warehouse: WarehouseProcess, ask: Ask) -> Non
     assert good["session"] == bad["session"]
 
 
-def test_a_port_that_is_taken_is_named(warehouse: WarehouseProcess, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_named(
+    warehouse: WarehouseProcess, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     other = WarehouseProcess(tmp_path / "other")
     other.host = warehouse.host
-    with pytest.raises(RuntimeError, match="Address already in use"):
+    with pytest.raises(RuntimeError, match="ended with status 1"):
         other.start()
+    assert "Address already in use" in capfd.readouterr().err
 
 
-def test_a_second_server_on_a_folder_is_refused(warehouse: WarehouseProcess) -> None:
-    with pytest.raises(RuntimeError, match=r"is locked: process \d+ is serving this warehouse"):
+def test_a_second_server_on_a_folder_is_refused(warehouse: WarehouseProcess, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError, match="ended with status 1"):
         WarehouseProcess(warehouse.folder).start()
+    assert re.search(r"is locked: process \d+ is serving this warehouse", capfd.readouterr().err)
 
 
 def test_the_sdk_sees_what_there_is(warehouse: WarehouseProcess, schema: str, ask: Ask) -> None:
