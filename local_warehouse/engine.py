@@ -54,7 +54,8 @@ class SailEngine:
         from pysail.spark import SparkConnectServer
 
         warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")  # which isn't used here
-        from pyspark.sql import SparkSession
+        from pyspark.sql.connect.client import DefaultChannelBuilder
+        from pyspark.sql.connect.session import SparkSession
 
         self.stop()
         # `nowhere` has no names: a query that can be analyzed there has only fully qualified names.
@@ -67,7 +68,11 @@ class SailEngine:
         self._server = SparkConnectServer("127.0.0.1", 0)
         self._server.start(background=True)
         host, port = self._server.listening_address
-        self._spark = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+        # Sail would compress its answers, and gRPC would now and then hand one to the client as it is, which ends the
+        # statement in "Exception deserializing response!".
+        uncompressed = [("grpc.compression_enabled_algorithms_bitset", 1)]
+        channel = DefaultChannelBuilder(f"sc://{host}:{port}", uncompressed)
+        self._spark = SparkSession.builder.channelBuilder(channel).create()
         # Client and server share this process, so no answer is lost: none is acknowledged in a call of its own.
         self._spark.client.disable_reattachable_execute()
         self._at = None

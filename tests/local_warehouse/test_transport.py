@@ -183,6 +183,16 @@ def test_a_second_server_on_a_folder_is_refused(warehouse: WarehouseProcess, cap
     assert re.search(r"is locked: process \d+ is serving this warehouse", capfd.readouterr().err)
 
 
+def test_the_engine_is_asked_for_answers_that_are_not_compressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of those that are, gRPC hands a few to the engine's client as they are, and the client can't read them."""
+    monkeypatch.setenv("GRPC_VERBOSITY", "debug")
+    monkeypatch.setenv("GRPC_TRACE", "http")
+    assert WarehouseProcess(tmp_path / "traced").start().end() == 0
+    assert set(re.findall(r"grpc-accept-encoding: (.*?), [A-Z]", capfd.readouterr().err)) == {"identity"}
+
+
 def test_the_sdk_sees_what_there_is(warehouse: WarehouseProcess, schema: str, ask: Ask) -> None:
     client = warehouse.client()
     assert client.warehouses.get("local").state.value == "RUNNING"
