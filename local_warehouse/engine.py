@@ -69,8 +69,8 @@ class SailEngine:
         self._server.start(background=True)
         host, port = self._server.listening_address
         # Sail would compress its answers, and gRPC would now and then hand one to the client as it is, which ends the
-        # statement in "Exception deserializing response!".
-        uncompressed = [("grpc.compression_enabled_algorithms_bitset", 1)]
+        # statement in "Exception deserializing response!". Bit 0 allows only answers that are not compressed.
+        uncompressed = [("grpc.compression_enabled_algorithms_bitset", 0b1)]
         channel = DefaultChannelBuilder(f"sc://{host}:{port}", uncompressed)
         self._spark = SparkSession.builder.channelBuilder(channel).create()
         # Client and server share this process, so no answer is lost: none is acknowledged in a call of its own.

@@ -186,7 +186,7 @@ def test_a_second_server_on_a_folder_is_refused(warehouse: WarehouseProcess, cap
 def test_the_engine_is_asked_for_answers_that_are_not_compressed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Of those that are, gRPC hands a few to the engine's client as they are, and the client can't read them."""
+    """gRPC now and then hands a compressed answer to the engine's client as it is, and the client can't read it."""
     monkeypatch.setenv("GRPC_VERBOSITY", "debug")
     monkeypatch.setenv("GRPC_TRACE", "http")
     assert WarehouseProcess(tmp_path / "traced").start().end() == 0
