@@ -1,4 +1,4 @@
-"""Loads and warms up dbt and Cosmos once, in the process that forks the task processes, instead of in each task.
+"""Loads and warms up what tasks need once, in the process that forks the task processes, instead of in each task.
 
 Every Airflow process imports this module, so dbt is imported only in the functions that need it.
 """
@@ -29,7 +29,7 @@ class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
-        """Do once what each dbt task would otherwise repeat (include.dbt.cosmos.warm_up says what it costs)."""
+        """Do once what each task would otherwise repeat (include.dbt.cosmos.warm_up says what it costs)."""
         if forks_tasks(sys.argv):
             from include.dbt.cosmos import warm_up
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import gc
 import os
+import runpy
 import tempfile
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from airflow.sdk import get_parsing_context
@@ -20,10 +23,10 @@ from cosmos.dbt.graph import DbtNode
 from cosmos.dbt.runner import get_runner
 
 from include.artifacts import keep_run_results
-from include.dbt.manifest import check_manifest, load_manifest
+from include.dbt.manifest import check_manifest, load_in_advance, load_manifest
 from include.dbt.runner import environment_of_run, invoke, name_flags_at_once, release_warehouse
 from include.layers import LAYERS, Layer
-from include.settings import load_settings
+from include.settings import PROJECT_ROOT, load_settings
 from include.warehouse import is_rejection
 
 
@@ -50,7 +53,11 @@ def prepare_task(context: Any, _operator: Any) -> None:
     preload(settings.database_type)
     # Not operator.env: it is a rendered field, in which the UI would show the token.
     os.environ.update(environment_of_run(settings.connected(), context["run_id"]))
-    get_runner().manifest = load_manifest(settings)
+    manifest = load_manifest(settings)
+    if find_spec("airflow.providers.openlineage") is None:
+        # dbt writes it after each command (0.1 s of a task), and only OpenLineage reads it.
+        manifest.write = lambda path: None
+    get_runner().manifest = manifest
 
 
 def collect_run_results(project_dir: str, *, context: Any, **_: Any) -> None:
@@ -69,28 +76,42 @@ def collect_run_results(project_dir: str, *, context: Any, **_: Any) -> None:
         raise AirflowFailException(f"data tests failed (not tried again): {', '.join(sorted(failed))}")
 
 
-@cache
+_warm_up_begun = Event()
+
+
 def warm_up() -> None:
-    """Do what a process does once, at its first dbt command, so that processes forked from this one need not.
+    """Do what a process does once, at its first task, so that processes forked from this one need not.
 
-    Besides the imports, dbt builds its codecs, reads project and profile, and writes its artifacts (1 s). A build of no
-    node does so without a thread and without the warehouse. Then the macros are compiled, of which a task would compile
-    a hundred (0.1 to 0.25 s). A forked process that calls this again does nothing.
+    The DAG file is run and the plugins are loaded, so that all they import is there (0.05 s). Besides its imports, dbt
+    reads project and profile, and writes its artifacts (1 s). A build of no node does so without a thread and without
+    the warehouse. Each node then still needs a few codecs (0.03 s), and compiles a hundred macros (0.1 to 0.25 s). A
+    second call does nothing, such as that of the plugin where it is loaded here.
 
-    Raises SettingsError or StaleManifest.
+    Raises SettingsError or StaleManifest, or what the DAG file raises.
     """
+    if _warm_up_begun.is_set():
+        return
+    _warm_up_begun.set()
     settings = load_settings()
     preload(settings.database_type)
-    check_manifest()
-    manifest = load_manifest(settings)
-    with tempfile.TemporaryDirectory() as target:
-        invoke(settings, ["build", "--quiet", "--select", "tag:none"], Path(target), manifest=manifest)
+    from airflow.sdk.listener import get_listener_manager
+    from dbt.adapters.factory import get_adapter_class_by_name
+    from dbt.artifacts.resources import Hook
     from dbt_common.clients.jinja import template_cache
     from dbt_common.exceptions import CompilationError
 
+    check_manifest()
+    runpy.run_path(str(PROJECT_ROOT / "dags" / "lc_pipeline.py"))
+    get_listener_manager()  # the task SDK shares no plugins with the scheduler
+    manifest = load_manifest(settings)
+    with tempfile.TemporaryDirectory() as target:
+        invoke(settings, ["build", "--quiet", "--select", "tag:none"], Path(target), manifest=manifest)
+    get_adapter_class_by_name(settings.database_type).Relation.create()
+    Hook.json_schema()
     for macro in manifest.macros.values():
         with suppress(CompilationError):  # dbt names the macro in the task that calls it
             template_cache.get_node_template(macro)
+    load_in_advance(settings)
 
 
 @cache
@@ -100,9 +121,10 @@ def preload(database_type: str) -> None:
     Cosmos collects garbage after each dbt task. Under `airflow dags test`, where all tasks run in one process, going
     through everything that Airflow and dbt have imported took 0.5 s of each task's 1.4 s.
     """
-    dbt = ("dbt.cli.main", "dbt.task.build", f"dbt.adapters.{database_type}.impl")
+    dbt = ("dbt.cli.main", "dbt.task.build", f"dbt.adapters.{database_type}.impl", "dbt_common.clients.agate_helper")
+    profiles = "cosmos.profiles"  # Cosmos' listener looks up the type of the profile after each task
     lineage = "openlineage.common.provider.dbt.local"  # Cosmos reads dbt's artifacts with it after each command
-    for module in (*dbt, lineage, "include.pipeline", f"include.warehouse.{database_type}"):
+    for module in (*dbt, profiles, lineage, "include.pipeline", f"include.warehouse.{database_type}"):
         import_module(module)
     name_flags_at_once()
     gc.freeze()

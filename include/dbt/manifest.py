@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ from include.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
+
+_in_advance: dict[Path, Manifest] = {}
+"""Manifests that load_in_advance() has loaded, by where they are stored."""
 
 _NOT_SOURCES = {"target", "logs", "dbt_packages", "__pycache__", "@eaDir"}
 
@@ -52,11 +56,16 @@ def _parsed_dir() -> Path:
 
 def sources_digest() -> str:
     """Return the SHA-256 over the path and content of every file of the dbt project, and over dbt's version."""
-    digest = hashlib.sha256(version("dbt-core").encode())
+    digest = hashlib.sha256(_dbt_version().encode())
     for path in _source_files():
         digest.update(f"\0{path.relative_to(runner.DBT_DIR)}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+@cache
+def _dbt_version() -> str:
+    return version("dbt-core")  # it searches all folders of installed packages
 
 
 def _source_files() -> list[Path]:
@@ -120,11 +129,21 @@ def load_manifest(settings: Settings) -> Manifest:
     last dbt command in the folder. A parse really depends only on the sources and the names in the profile, so one
     parse is stored for each combination.
     """
+    parsed = _parsed(settings)
+    return _in_advance.pop(parsed, None) or _load(parsed)
+
+
+def load_in_advance(settings: Settings) -> None:
+    """Load the manifest that the next load_manifest(), here or in each process forked from this one, returns."""
+    parsed = _parsed(settings)
+    _in_advance[parsed] = _load(parsed)
+
+
+def _load(parsed: Path) -> Manifest:
     from dbt.contracts.graph.manifest import Manifest
     from dbt.parser.manifest import extended_mashumuro_decoder
 
-    parsed = _parsed(settings).read_bytes()
-    manifest: Manifest = Manifest.from_msgpack(parsed, decoder=extended_mashumuro_decoder)
+    manifest: Manifest = Manifest.from_msgpack(parsed.read_bytes(), decoder=extended_mashumuro_decoder)
     return manifest
 
 

@@ -60,22 +60,19 @@ def test_a_celery_worker_has_dbt_before_it_forks_if_plugins_are_not_loaded_lazil
     assert ended.stdout.splitlines()[-1] == expected
 
 
-def test_a_task_loads_the_plugin_again_but_dbt_is_warm(tmp_path: Path) -> None:
-    """Airflow's task SDK shares no plugins with the scheduler: each task's process loads them again.
+def test_what_a_task_needs_is_loaded_before_its_process_is_forked(tmp_path: Path) -> None:
+    """Airflow's task SDK shares no plugins with the scheduler, so they are loaded a second time.
 
     A macro that can't be compiled changes nothing: dbt reads it, and nobody may call it.
     """
     script = """
+import runpy
 import sys
 from dataclasses import replace
 sys.argv = ["airflow", "scheduler"]
 from airflow.listeners.listener import get_listener_manager as in_scheduler
 from airflow.sdk.listener import get_listener_manager as in_task
 from include.dbt import cosmos
-
-def show_load():
-    print("loaded")
-    warm_up()
 
 def show_files(settings, command, target, **options):
     invoke(settings, command, target, **options)
@@ -89,16 +86,20 @@ def load_with_broken_macro(settings):
     return manifest
 
 load_manifest, cosmos.load_manifest = cosmos.load_manifest, load_with_broken_macro
-warm_up, cosmos.warm_up = cosmos.warm_up, show_load
 invoke, cosmos.invoke = cosmos.invoke, show_files
 in_scheduler()
-print("lineage imported", "openlineage.common.provider.dbt.local" in sys.modules)
+loaded = set(sys.modules)
+print("lineage imported", "openlineage.common.provider.dbt.local" in loaded)
+print("plugins loaded", in_task.cache_info().currsize == 1)
+runpy.run_path("dags/lc_pipeline.py")
+print("the DAG file imports", *(set(sys.modules) - loaded))
 
 from dbt_common.clients.jinja import template_cache
+from include.dbt import manifest
 from include.settings import load_settings
+manifest._load = lambda parsed: sys.exit(f"{parsed} is read once more")
 macros = load_manifest(load_settings()).macros.values()
 print("macros compiled", {macro.macro_sql for macro in macros} <= set(template_cache.file_cache))
-in_task()
 """
     ended = subprocess.run(
         [sys.executable, "-c", script],
@@ -108,11 +109,15 @@ in_task()
         text=True,
         check=True,
     )
-    shown = [line for line in ended.stdout.splitlines() if line.startswith(("loaded", "written", "lineage", "macros"))]
+    shown = [
+        line
+        for line in ended.stdout.splitlines()
+        if line.startswith(("written", "lineage", "plugins", "the DAG", "macros"))
+    ]
     assert shown == [
-        "loaded",
         "written manifest.json run_results.json",
         "lineage imported True",
+        "plugins loaded True",
+        "the DAG file imports",
         "macros compiled True",
-        "loaded",
     ]
