@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from include.errors import PipelineError
+from include.errors import one_line
 
 log = logging.getLogger(__name__)
 
@@ -35,5 +35,5 @@ class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
 
             try:
                 warm_up()
-            except PipelineError as error:  # the DAG's import error shows it; here tasks only start more slowly
-                log.warning("dbt is not warmed up: %s", error)
+            except Exception as error:  # the DAG's import error shows it; here tasks only start more slowly
+                log.warning("not all is loaded before tasks are forked: %s", one_line(error))

@@ -82,10 +82,12 @@ _warm_up_begun = Event()
 def warm_up() -> None:
     """Do what a process does once, at its first task, so that processes forked from this one need not.
 
-    The DAG file is run and the plugins are loaded, so that all they import is there (0.05 s). Besides its imports, dbt
-    reads project and profile, and writes its artifacts (1 s). A build of no node does so without a thread and without
-    the warehouse. Each node then still needs a few codecs (0.03 s), and compiles a hundred macros (0.1 to 0.25 s). A
-    second call does nothing, such as that of the plugin where it is loaded here.
+    Besides its imports, dbt reads project and profile, and writes its artifacts (1 s). A build of no node does so
+    without a thread and without the warehouse. Each node then still needs a few codecs (0.03 s), and compiles a hundred
+    macros (0.1 to 0.25 s). The plugins are loaded and the DAG file is run, so that all they import is there (0.05 s).
+
+    A second call does nothing, such as that of the preload plugin where it is loaded here. Without that, the two would
+    call each other.
 
     Raises SettingsError or StaleManifest, or what the DAG file raises.
     """
@@ -101,8 +103,6 @@ def warm_up() -> None:
     from dbt_common.exceptions import CompilationError
 
     check_manifest()
-    runpy.run_path(str(PROJECT_ROOT / "dags" / "lc_pipeline.py"))
-    get_listener_manager()  # the task SDK shares no plugins with the scheduler
     manifest = load_manifest(settings)
     with tempfile.TemporaryDirectory() as target:
         invoke(settings, ["build", "--quiet", "--select", "tag:none"], Path(target), manifest=manifest)
@@ -112,6 +112,8 @@ def warm_up() -> None:
         with suppress(CompilationError):  # dbt names the macro in the task that calls it
             template_cache.get_node_template(macro)
     load_in_advance(settings)
+    get_listener_manager()  # loads the plugins of the task SDK, which shares none with the scheduler
+    runpy.run_path(str(PROJECT_ROOT / "dags" / "lc_pipeline.py"))  # last, since it may be broken
 
 
 @cache

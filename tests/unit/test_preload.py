@@ -121,3 +121,31 @@ print("macros compiled", {macro.macro_sql for macro in macros} <= set(template_c
         "the DAG file imports",
         "macros compiled True",
     ]
+
+
+def test_a_broken_dag_file_is_one_line_and_leaves_dbt_warm(tmp_path: Path) -> None:
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "lc_pipeline.py").write_text("raise RuntimeError('half a change')\n")
+    script = """
+import sys
+from pathlib import Path
+from airflow.listeners.listener import get_listener_manager as in_scheduler
+from include.dbt import cosmos, manifest
+
+cosmos.PROJECT_ROOT = Path(sys.argv[1])
+sys.argv = ["airflow", "scheduler"]
+in_scheduler()
+print("manifests in advance:", len(manifest._in_advance))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script, tmp_path],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "not all is loaded before tasks are forked: half a change" in ended.stdout
+    assert "Traceback" not in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "manifests in advance: 1"
