@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,8 @@ def check_all(engine: Settings, data: st.DataObject, folder: Path, deliveries: i
     play = played(engine, data, deliveries)
     middle = play.then[len(play.then) // 2 - 1]
     check_as_of(play, middle, folder / "as_of")
-    for second in play.then[1:]:
-        check_difference(play, play.then[0], second)
+    for first, second in combinations(play.then, 2):
+        check_difference(play, first, second)
     for entity in (CUSTOMER, ACCOUNT):
         keys = {classified.key for then in play.then for classified in then.of(entity).classified} - {None}
         assert keys
