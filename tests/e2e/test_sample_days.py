@@ -340,6 +340,20 @@ def test_the_run_after_a_failed_one_finishes_the_delivery(dag_stages: dict[str, 
     assert any(name.startswith("scd2_no_overlap_snap_customer") for name in report["against_previous"]["fixed"])
 
 
+def test_the_difference_of_two_days_in_a_row_counts_the_keys_as_the_report_does(
+    deliver_stages: dict[str, Stage], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = deliver_stages["2026-01-07"]
+    for variable, value in environment_of(stage.settings).items():
+        monkeypatch.setenv(variable, value)
+
+    assert diff_main(["2026-01-06", "2026-01-07", "--json"]) == 0
+
+    changes = report_of(stage)["changes"]
+    assert json.loads(capsys.readouterr().out)["keys"] == changes
+    assert [of_entity["returned"] for of_entity in changes] == [1, 1]
+
+
 def test_the_guide_to_the_past_shows_what_the_commands_print(
     deliver_stages: dict[str, Stage],
     tmp_path: Path,
