@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from include.dbt.runner import collect_garbage_less_often
 from include.errors import one_line
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,11 @@ def forks_tasks(arguments: list[str]) -> bool:
     return arguments[1:2] == ["scheduler"] or arguments[1:3] == ["celery", "worker"]
 
 
+def runs_tasks(arguments: list[str]) -> bool:
+    """Return True if a process with these arguments runs tasks itself. It also imports Airflow's API server (5 s)."""
+    return arguments[1:3] == ["dags", "test"]
+
+
 class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
     """Airflow calls on_load() in every process that loads its plugins."""
 
@@ -30,6 +36,8 @@ class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
         """Do once what each task would otherwise repeat (include.dbt.cosmos.warm_up says what it costs)."""
+        if runs_tasks(sys.argv):
+            collect_garbage_less_often()
         if forks_tasks(sys.argv):
             from include.dbt.cosmos import warm_up
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT
-from plugins.preload import forks_tasks
+from plugins.preload import PreloadPlugin, forks_tasks
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,21 @@ from plugins.preload import forks_tasks
 )
 def test_only_what_forks_tasks_preloads(arguments: list[str], expected: bool) -> None:
     assert forks_tasks(arguments) is expected
+
+
+@pytest.mark.parametrize(("command", "seldom"), [("test", True), ("list", False)])
+def test_airflow_dags_test_collects_garbage_less_often(
+    command: str, seldom: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = (700, 10, 10)
+    before = gc.get_threshold()
+    gc.set_threshold(*usual)
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/airflow", "dags", command, "lc_pipeline"])
+    try:
+        PreloadPlugin.on_load()
+        assert (gc.get_threshold() > usual) is seldom
+    finally:
+        gc.set_threshold(*before)
 
 
 @pytest.mark.parametrize(("lazy", "expected"), [("False", "warm"), ("True", "cold")])
