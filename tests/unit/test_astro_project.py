@@ -66,6 +66,12 @@ def test_compose_has_astros_services_so_that_one_override_serves_both() -> None:
     assert compose("docker-compose.override.yml").keys() <= ASTRO_SERVICES
 
 
+def test_what_shows_reports_and_what_sends_alerts_sees_the_volume_that_the_tasks_write() -> None:
+    mounts = {name: service["volumes"] for name, service in compose("docker-compose.override.yml").items()}
+    assert mounts.keys() == {"api-server", "dag-processor", "scheduler"}
+    assert {volumes[0] for volumes in mounts.values()} == {"data:/usr/local/airflow/data"}
+
+
 def test_every_server_of_the_compose_file_has_a_health_check_and_a_memory_limit() -> None:
     for name, service in compose("docker-compose.yaml").items():
         assert "mem_limit" in service, name
