@@ -28,6 +28,12 @@ def test_every_default_is_the_one_that_env_example_shows() -> None:
     assert set(shown) >= {*PRINCIPAL, "DATABRICKS_VOLUME", "DATABRICKS_CONN_ID", *load_settings({}).dbt_environment()}
 
 
+def test_a_copy_of_env_example_needs_only_what_databricks_needs() -> None:
+    lines = (PROJECT_ROOT / ".env.example").read_text().splitlines()
+    copied = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    assert load_settings(copied | DATABRICKS).dbt_target == "prod"
+
+
 def test_relative_paths_start_at_the_repository_and_absolute_ones_stay() -> None:
     settings = load_settings({"LANDING_PATH": "data/x/../landing", "OUTPUT_PATH": "/srv/outputs"})
     assert settings.landing_path == PROJECT_ROOT / "data/landing"
