@@ -59,7 +59,7 @@ manifest: .venv/.installed ## Build dbt's manifest, from which the DAG is render
 benchmark: setup ## Measure deliveries against a hand-written script, and write docs/performance.md (an hour)
 	@$(ACTIVATE); python -m benchmarks.run --write
 
-check-databricks: setup ## Check the rights that the pipeline needs on Databricks, one by one
+check-databricks: setup ## Check the privileges that the pipeline needs on Databricks, one by one
 	@$(ACTIVATE); python -m scripts.check_databricks
 
 expected: setup ## Write the expected tables of the sample days (tests/e2e/expected), after an intended change

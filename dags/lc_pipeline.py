@@ -27,14 +27,14 @@ green run; it can't fail a run.
 
 ### When it is red
 - **`ingest`**: the delivery was refused; nothing has changed. The last line of its log names the file or the row,
-  what was expected and what was found. Have the file replaced and trigger the DAG again; if many keys are rightly gone,
-  set `accept_row_drop`.
+  what was expected and what was found. Have the file replaced and clear this run, which keeps its logical date; if many
+  keys are rightly gone, trigger the DAG with `accept_row_drop`.
 - **a dbt task**: a model or an error-severity test failed. What comes after it did not run; the exports are the last
   good ones. The log names the test, the report shows failing rows. Fix the cause and trigger again: the delivery is
   finished first. If its files are wrong, trigger the next delivery with `discard_unfinished`: it is given up.
 - **any task, with `is locked by`**: another process has the DuckDB file. End it (the message names it); clear the task.
-- **`wait_for_turn`** is yellow: another run is working, or a run of an earlier delivery (for example of a backfill)
-  has not ended. Its log names the run.
+- **`wait_for_turn`** is *up for reschedule*: another run is working, or a run of an earlier delivery (for example of
+  a backfill) has not ended. Its log names the run.
 - **any task, with `it is the turn of run ...`**: the task was cleared alone. Clear the run from `wait_for_turn` on.
 - **`quality_report`** alone says that an earlier task failed: look at that task.
 

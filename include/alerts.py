@@ -256,7 +256,7 @@ def _notifiers(alerts: AlertSettings) -> Iterator[BaseNotifier]:
         from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
         class OneTry(SmtpHook):  # type: ignore[misc]
-            """An SMTP notifier that tries once. The provider's default is five more tries of 30 seconds each."""
+            """The provider's SMTP hook, limited to one try. Its default is five more, of 30 seconds each."""
 
             smtp_retry_limit = 0
 

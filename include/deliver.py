@@ -72,7 +72,7 @@ def _aware_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no ISO 8601 time") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 time") from error
     if time.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text!r} lacks its offset from UTC: write {text}Z")
     return time

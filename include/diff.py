@@ -1,7 +1,7 @@
 """Compare what was published after two deliveries: `python -m include.diff 2026-01-05 2026-01-07`.
 
 Lists the keys that are new, changed, closed or back, and what moved the savings balances and their yearly interest.
-Reads the snapshots and the dated rates on either engine; it does not need the landing.
+Reads the snapshots and the dated rates on either engine; it needs the ledger, and none of the landed files.
 """
 
 from __future__ import annotations

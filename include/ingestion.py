@@ -207,12 +207,12 @@ def _fingerprint(path: Path) -> tuple[int, int, int]:
     except OSError as error:
         raise IngestionError(f"{path} is missing: expected the full extract ({error.strerror})") from error
     if not path.is_file():
-        raise IngestionError(f"{path} is no file: expected the full extract")
+        raise IngestionError(f"{path} is not a file: expected the full extract")
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _old_files(paths: Mapping[str, Path], logical_date: datetime, max_age_hours: float | None) -> tuple[str, ...]:
-    """Log and return a warning for each file that was last changed more than `hours` before the run's time."""
+    """Log and return a warning for each file that was last changed more than `max_age_hours` before the run's time."""
     if max_age_hours is None:
         return ()
     warnings = []

@@ -396,7 +396,7 @@ def _arguments(value: str) -> dict[str, Any]:
     try:
         arguments = json.loads(value or "{}")
     except ValueError as error:
-        raise ValueError(f"must be the notifier's arguments as JSON, but is none: {error}") from None
+        raise ValueError(f"must be the notifier's arguments as JSON, but is not valid JSON: {error}") from None
     if not isinstance(arguments, dict):
         raise ValueError("must be the notifier's arguments as a JSON object, but is another value")
     return arguments

@@ -1,4 +1,4 @@
-"""Check one by one the rights that the pipeline needs on Databricks, and name what is missing: `make check-databricks`.
+"""Check the privileges that the pipeline needs on Databricks, one by one: `make check-databricks`.
 
 Creates the pipeline's schemas if they are missing, and leaves nothing else behind. Exits with 1 at the first thing that
 is missing, because the checks after it depend on it.

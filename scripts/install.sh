@@ -26,7 +26,7 @@ if ! { [ -x .venv/bin/python ] && .venv/bin/python -c "$supported" 2>/dev/null; 
     fi
 fi
 
-echo "installing what requirements.lock pins (about 1 GB; a minute or two the first time)"
+echo "installing what requirements.lock pins (about 1.5 GB; a minute or two the first time)"
 if ! [ -x .venv/bin/uv ]; then
     locked_uv=$(mktemp)
     trap 'rm -f "$locked_uv"' EXIT

@@ -55,7 +55,7 @@ def make_secrets(folder: Path) -> None:
     try:
         Fernet(os.environ.get("FERNET_KEY") or Fernet.generate_key())
     except ValueError as error:
-        raise WrongSecret(f"FERNET_KEY is no Fernet key: {error}") from error
+        raise WrongSecret(f"FERNET_KEY is not a Fernet key: {error}") from error
     secret(folder, "FERNET_KEY", default=Fernet.generate_key().decode(), may_change=False)
     secret(folder, "JWT_SECRET", default=token_urlsafe(48))
     secret(folder, "API_SECRET_KEY", default=token_urlsafe(48))

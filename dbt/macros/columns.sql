@@ -1,4 +1,4 @@
-{# Lists of columns, which stand once: in macros/entities.sql, or in a model's contract. #}
+{# Column lists. Each is defined once: in macros/entities.sql, or in a model's contract. #}
 
 {# The columns of the contract of the model being built. (A unit test has none.) #}
 {% macro contract_columns() -%}

@@ -4,5 +4,5 @@
 {# What it knows of a customer beside its key. #}
 {% macro customer_columns() %}{% do return(['customer_name', 'has_loan_flag']) %}{% endmacro %}
 
-{# The account types that the bank knows. #}
+{# The account types that the pipeline accepts. #}
 {% macro account_types() %}{% do return(['savings', 'checking']) %}{% endmacro %}

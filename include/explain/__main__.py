@@ -21,9 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Return 0, or 1 with one line on stderr that says what is wrong."""
     entities = {entity.name: entity for entity in ENTITIES}
     parser = argparse.ArgumentParser(prog="python -m include.explain", description=__doc__)
-    parser.add_argument("entity", choices=entities, help="what the key is of")
+    parser.add_argument("entity", choices=entities, help="the kind of key")
     parser.add_argument("key", help="its account_id or customer_id")
-    parser.add_argument("--at", type=moment, help="leave out what came after a day (UTC), or a time; default: nothing")
+    parser.add_argument("--at", type=moment, help="leave out what came after a day (UTC), or a time; default: all")
     parser.add_argument("--show-names", action="store_true", help="do not mask names")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")

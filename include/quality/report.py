@@ -100,7 +100,7 @@ class IngestionNote(RunOutcome):
     """What ingestion records of a run for its report."""
 
     warnings: tuple[str, ...] = Field(
-        default=(), description="What it warned of, as a file that is old: problems of the report."
+        default=(), description="Its warnings, for example of an old file. They become problems of the report."
     )
 
 
@@ -222,7 +222,7 @@ class UnknownColumn(Section):
 
     file: FileName = Field(description="The file.")
     column: str = Field(description="Its header, as received.")
-    since: Time = Field(description="The delivery since which it has been coming without a break.")
+    since: Time = Field(description="The first delivery of the unbroken series that has it.")
 
 
 class QuarantineReason(Section):
@@ -343,7 +343,7 @@ class Interest(Section):
 
     before: Money = Field(
         description="Of account_summary before the delivery, calculated from history and rates: what the causes moved, "
-        "taken off `after`; 0 of the first delivery."
+        "taken off `after`; 0 for the first delivery."
     )
     after: Money = Field(description="Of account_summary.")
     causes: tuple[InterestCause, ...] = Field(description="Every cause, also without accounts.")
@@ -370,9 +370,9 @@ class Comparison(Section):
     """Tests that found something, compared with the last run whose tests ran."""
 
     run_id: str | None = Field(description="That run; null if there is none.")
-    new: tuple[str, ...] = Field(description="Find something now and did not.")
-    fixed: tuple[str, ...] = Field(description="Found something and pass now.")
-    still_failing: tuple[str, ...] = Field(description="Find something, and did.")
+    new: tuple[str, ...] = Field(description="Tests that find something now, and found nothing in that run.")
+    fixed: tuple[str, ...] = Field(description="Tests that found something in that run, and pass now.")
+    still_failing: tuple[str, ...] = Field(description="Tests that find something now, and did in that run.")
 
 
 class TrendEntry(Section):
@@ -384,8 +384,8 @@ class TrendEntry(Section):
     generated_at: Time = Field(description="When its report was made.")
     outcome: Outcome = Field(description="What became of its delivery.")
     verdict: Verdict = Field(description="Its verdict.")
-    why: str | None = Field(description="Why it has it; null of a report before version 2.0.")
-    seconds: Amount | None = Field(description="Seconds of all its task groups; null of a report before version 2.0.")
+    why: str | None = Field(description="The reason for the verdict; null in reports before version 2.0.")
+    seconds: Amount | None = Field(description="Seconds of all its task groups; null in reports before version 2.0.")
     tests_failed: Count = Field(description="Tests with status fail or error.")
     tests_warned: Count = Field(description="Tests with status warn.")
     records_read: Count | None = Field(description="Records read.")
@@ -424,10 +424,7 @@ class Findings(Section):
     )
     orphan_accounts: OrphanAccounts | None = Field(description="Accounts without a current customer.")
     scd2: tuple[SnapshotIntegrity, ...] | None = Field(description="Integrity of each snapshot.")
-    changes: tuple[KeyChanges, ...] | None = Field(
-        description="What the delivery made of each entity's keys. A customer version that begins before the delivery "
-        "which made it (its record had first arrived in a conflict) is not counted."
-    )
+    changes: tuple[KeyChanges, ...] | None = Field(description="What the delivery made of each entity's keys.")
     marts: tuple[MartChanges, ...] | None = Field(description="What the delivery made of each mart.")
     balances: Balances | None = Field(description="The balances of accounts.csv on their way from file to exports.")
     interest: Interest | None = Field(description="The yearly interest before the delivery and after it, by cause.")

@@ -79,7 +79,7 @@ BAD_DELIVERIES = {
     "customers missing": Bad("customers", Path.unlink, MISSING),
     "accounts missing": Bad("accounts", Path.unlink, MISSING),
     "a link to itself": Bad("customers", link_to_itself, rf"{MISSING} \(Too many levels of symbolic links\)"),
-    "a directory": Bad("accounts", lambda path: (path.unlink(), path.mkdir()), "is no file: expected the full extract"),
+    "a directory": Bad("accounts", lambda path: (path.unlink(), path.mkdir()), "is not a file: expected the full"),
     "unreadable": Bad("customers", make_unreadable, r"can't be read: expected the full extract \(\w+"),
     "one file in the day's folder": Bad("accounts", move_to_the_folder_of_the_day, r"2026-01-06 has no customers\.csv"),
     "zero bytes": Bad("customers", written(""), EMPTY),

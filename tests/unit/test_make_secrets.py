@@ -62,7 +62,7 @@ def test_a_fernet_key_that_is_none_is_refused_before_airflow_meets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FERNET_KEY", "too short")
-    with pytest.raises(WrongSecret, match="FERNET_KEY is no Fernet key"):
+    with pytest.raises(WrongSecret, match="FERNET_KEY is not a Fernet key"):
         make_secrets(tmp_path)
     assert not (tmp_path / "fernet_key").exists()
 

@@ -1,4 +1,4 @@
 -- The current delivery's records of accounts.csv, strings exactly as received, malformed ones included.
--- The landing carries loaded_at: it says since which delivery this exact record has been arriving without a break.
+-- loaded_at comes from the landing: ingestion compares each record with those of the delivery before.
 select {{ landed_columns('accounts') }}
 from {{ landed('accounts') }}
