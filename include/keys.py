@@ -26,8 +26,8 @@ _LAST = "\U0010ffff"
 
 
 def _received(column: str) -> str:
-    """Return the expression for the key of a record. A stray quote in a malformed record is not part of it."""
-    return f"if(malformed_reason is null, {column}, replace({column}, '\"', ''))"
+    """Return the expression for the key of a record. A stray quote in a record that breaks at one is not part of it."""
+    return f"if(malformed_reason like '%quote%', replace({column}, '\"', ''), {column})"
 
 
 def _trimmed(key: str) -> str:
@@ -57,7 +57,7 @@ def compare_keys(connection: duckdb.DuckDBPyConnection, column: str, key_type: K
     """Compare the readable keys of the records in `extract` with those in `before`: two relations of the connection.
 
     A `number` consists of the digits 0-9, is between 1 and 9223372036854775807, and is compared as a number; `text` is
-    anything that does not count as missing. Malformed records have keys, too, without any stray quote.
+    anything that does not count as missing. Malformed records have keys, too.
     """
     received, received_before = (
         f"select {_received(column)} as key from {records}" for records in ("extract", "before")

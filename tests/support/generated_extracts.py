@@ -68,7 +68,7 @@ TYPES = (
     "ſavings",
     "checkin\u212a",
 )
-ACCOUNT_IDS = ("A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "a1", "é,9")
+ACCOUNT_IDS = ("A1", "A2", 'A"3', "A4", "A5", "A6", "A7", "A8", "a1", "é,9")
 
 BROKEN_QUOTES = {
     "stray quote": ("quote in an unquoted field", 'a"b'),

@@ -6,12 +6,13 @@ with records as (
 
 ),
 
--- A stray quote must not hide whose record it is: that key's history stays open.
+-- A record that breaks at a quote is split at its commas, so that a stray quote may stand in its key. It must not hide
+-- whose record it is: that key's history stays open.
 received as (
 
     select
         *,
-        case when malformed_reason is null then account_id else replace(account_id, '"', '') end as key_received
+        case when malformed_reason like '%quote%' then replace(account_id, '"', '') else account_id end as key_received
     from records
 
 ),
