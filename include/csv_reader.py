@@ -138,10 +138,13 @@ def _landed_names(path: Path, header: Record, columns: Sequence[Column]) -> list
     """Return the name of each column of the file in the landing; an empty string for a column without a header."""
     expected = f"expected the columns {_names(columns)}"
     found = [name.decode().strip() for name in header.fields]
+    declared = {column.header.lower(): column.name for column in columns}
+    values = {value.strip().lower() for name in found for value in re.split(r"[;\t|]", name)}
+    if len(values) > 1 and not values & declared.keys():  # this may be a record, whose values a message does not show
+        raise BadExtract(f"{path}: {expected}, found none of them in the first line. Is the header missing?")
     shown = ",".join(found) if len(",".join(found)) <= 200 else ",".join(found)[:200] + "..."
     if header.reason:
         raise BadExtract(f"{path}: the header is malformed ({header.reason}): {expected}, found {shown}")
-    declared = {column.header.lower(): column.name for column in columns}
     lowered = [name.lower() for name in found]
     unknown = {name.lower(): name for name in found if name and name.lower() not in declared}
     missing = [column.header for column in columns if column.is_required and column.header.lower() not in lowered]

@@ -75,7 +75,8 @@ def ingest(
 
     `discard_unfinished` lets it replace the unfinished delivery of another run, whatever its date. Once the files are
     landed and before the ledger is written, `warehouse` keeps a checkpoint of its tables or, if this delivery replaces
-    an unfinished one, returns to the checkpoint from before that. Raises IngestionError.
+    an unfinished one, returns to the checkpoint from before that. Raises IngestionError, or PipelineError where another
+    try may succeed.
     """
     try:
         with (
@@ -123,6 +124,8 @@ def ingest(
             return Ingestion("landed", delivery, warnings)
     except (BadExtract, Locked) as error:
         raise IngestionError(str(error)) from error
+    except duckdb.Error as error:  # such as a full disk, or a landed file that is gone
+        raise PipelineError(f"{settings.landing_path}: {one_line(error)}") from error
 
 
 def _prepare(warehouse: Warehouse, replaced: Delivery | None) -> None:

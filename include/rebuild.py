@@ -29,11 +29,16 @@ def rebuild(settings: Settings) -> int:
     next run. Raises PipelineError, e.g. when the database is in use.
     """
     check_paths(settings, "LANDING_PATH", "DUCKDB_PATH")
-    ledger = Ledger.load(settings.landing_path)
-    if not ledger.processed:
-        raise PipelineError(f"{ledger.path} has no processed delivery: there is nothing to rebuild from")
+    with alone(settings.landing_path, "rebuilding the history"):
+        ledger = Ledger.load(settings.landing_path)
+        if not ledger.processed:
+            raise PipelineError(f"{ledger.path} has no processed delivery: there is nothing to rebuild from")
+        _rebuild(settings, ledger)
+    return len(ledger.processed)
+
+
+def _rebuild(settings: Settings, ledger: Ledger) -> None:
     with (
-        alone(settings.landing_path, "rebuilding the history"),
         scratch_folder(settings.landing_path / ".rebuild") as scratch,
         scratch_folder(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as beside_database,
     ):
@@ -50,15 +55,16 @@ def rebuild(settings: Settings) -> int:
         warehouse.clear()
         for delivery in play(rebuilt, ledger.processed, run_id="rebuild"):
             print(f"playing the delivery of {time_text(delivery.logical_date)}", flush=True)
-        open_warehouse(settings, run_id="rebuild").take_over(rebuilt)
+        history = open_warehouse(settings, run_id="rebuild")
+        history.take_over(rebuilt)
+        if ledger.unfinished:  # a correction of it returns to the rebuilt history
+            history.checkpoint()
         if settings.databricks:  # only the history is taken over there, so build the other tables
             target = replace(rebuilt, databricks=settings.databricks)
             open_warehouse(target, run_id="rebuild").receive(scratch, ledger.processed[-1])
-            build(target, run_id="rebuild", select=("tag:source", "tag:staging"))
-        if ledger.unfinished:  # a correction of it returns to the rebuilt history
-            open_warehouse(settings, run_id="rebuild").checkpoint()
+            # Its tests passed above, where a delivery may exceed today's MAX_QUARANTINE_PCT.
+            build(target, run_id="rebuild", select=("tag:source", "tag:staging"), with_tests=False)
         warehouse.clear()
-    return len(ledger.processed)
 
 
 def main(arguments: list[str] | None = None) -> int:

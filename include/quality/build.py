@@ -214,9 +214,7 @@ class _TableReader:
         if marts:
             found["marts"] = marts[0]
             sums |= marts[1]
-        previous = next(
-            (entry for entry in reversed(ledger.processed) if entry.delivered_at < delivery.delivered_at), None
-        )
+        previous = ledger.processed_before(delivery)
         found["interest"] = self._attempt(
             lambda: money.interest(warehouse, delivery, previous),
             snapshots,

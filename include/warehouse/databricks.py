@@ -317,9 +317,14 @@ class DatabricksWarehouse:
     def upload(self, source: Path, path: str) -> None:
         """Copy a file into the volume, where it appears only when complete. The SDK sends a large file in parts."""
         target = f"{self.settings.volume}/{path}"
-        with self._explained():
-            self.workspace.files.create_directory(str(PurePosixPath(target).parent))
-            self.workspace.files.upload_from(target, str(source), overwrite=True)
+        try:
+            with self._explained():
+                self.workspace.files.create_directory(str(PurePosixPath(target).parent))
+                self.workspace.files.upload_from(target, str(source), overwrite=True)
+        except NotFound as error:
+            raise WarehouseError(
+                f"{self.settings.url}, volume {self.settings.volume}: {error} Create it, or correct DATABRICKS_VOLUME"
+            ) from error
 
     def _uploaded_bytes(self, path: str) -> int | None:
         try:

@@ -50,6 +50,16 @@ def test_csv_is_quoted_where_needed_ordered_by_key_and_in_utc(warehouse: DuckDBW
     assert keys == list(range(1, 13))
 
 
+def test_a_row_of_several_megabytes_is_exported_too(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("insert into main_marts.customer_profile select 99, repeat('ann ', 800000), true, now()")
+    write_exports(warehouse, tmp_path / "out", run_id="one")
+
+    manifest = json.loads(publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5)).read_text())
+
+    assert manifest["files"]["customer_profile.csv"]["rows"] == 13
+
+
 def test_nothing_is_visible_before_it_is_published(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
     write_exports(warehouse, tmp_path / "out", run_id="one")
 

@@ -74,6 +74,7 @@ MISSING = "is missing: expected the full extract"
 EMPTY = "is empty: expected the header"
 NO_RECORDS = "has a header and no records: expected the full extract"
 CUSTOMER_COLUMNS = f"expected the columns {CUSTOMERS_HEADER}, found "
+NO_HEADER = r"expected the columns .*, found none of them in the first line\. Is the header missing\?"
 
 BAD_DELIVERIES = {
     "customers missing": Bad("customers", Path.unlink, MISSING),
@@ -109,14 +110,14 @@ BAD_DELIVERIES = {
         "column 4 has no name in the header, but a value in record 1",
     ),
     "200 columns": Bad(
-        "accounts", written(",".join(f"c{n}" for n in range(200)) + "\n"), "AccountID is missing; CustomerID is missing"
+        "accounts", written(",".join(f"c{n}" for n in range(200)) + "\n"), NO_HEADER
     ),
-    "no header": Bad("customers", replaced(f"{CUSTOMERS_HEADER}\n", ""), f"{CUSTOMER_COLUMNS}1,Ünï 1,yes: "),
+    "no header": Bad("customers", replaced(f"{CUSTOMERS_HEADER}\n", ""), NO_HEADER),
     "a broken header": Bad("accounts", replaced("Balance", '"Balance'), r"the header is malformed \(unclosed quote\)"),
     "carriage returns alone": Bad("customers", replaced("\n", "\r"), "the header is malformed .carriage return"),
     "the other file": Bad("customers", written(f"{ACCOUNTS_HEADER}\nA1,1,2,savings\n"), "Name is missing; HasLoan"),
     "a web page": Bad("accounts", written("<!DOCTYPE html>\n<html>502 Bad Gateway</html>\n"), "found <!DOCTYPE html>:"),
-    "JSON": Bad("customers", written('[{"CustomerID": 1, "Name": "Ada"}]'), "the header is malformed|is unknown"),
+    "JSON": Bad("customers", written('[{"CustomerID": 1, "Name": "Ada"}]'), NO_HEADER),
     "a field of 100 MB": Bad("customers", written(b"x" * 100_000_000), rf"{CUSTOMER_COLUMNS}x{{200}}\.\.\.: "),
     "cut in half": Bad(
         "accounts", cut(0.5), rf"lacks 5 of the 8 .*, more than MAX_ROW_DROP_PCT \({DROP_PCT} %\)"

@@ -156,6 +156,15 @@ def test_a_file_that_is_no_extract_is_refused_saying_why(read: Read, content: by
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_record_in_place_of_the_header_is_not_shown(read: Read, separator: str) -> None:
+    """It may have a customer's name, and the message goes into logs, reports and mails."""
+    with pytest.raises(BadExtract) as error:
+        read(b"1,Ann Smith,yes\n2,Bob,no\n".replace(b",", separator.encode()))
+    assert str(error.value).endswith("found none of them in the first line. Is the header missing?")
+    assert "Ann" not in str(error.value)
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadExtract, match=r"nothing\.csv is missing"):
         read_csv(tmp_path / "nothing.csv", COLUMNS, tmp_path / "nothing.arrow")

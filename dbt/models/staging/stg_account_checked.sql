@@ -12,7 +12,9 @@ received as (
 
     select
         *,
-        case when malformed_reason like '%quote%' then replace(account_id, '"', '') else account_id end as key_received
+        case
+            when malformed_reason like '%quote%' then replace(account_id, '"', '') else account_id
+        end as key_received
     from records
 
 ),

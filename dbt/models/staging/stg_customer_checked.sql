@@ -12,7 +12,9 @@ received as (
 
     select
         *,
-        case when malformed_reason like '%quote%' then replace(customer_id, '"', '') else customer_id end as key_received
+        case
+            when malformed_reason like '%quote%' then replace(customer_id, '"', '') else customer_id
+        end as key_received
     from records
 
 ),
