@@ -4,6 +4,7 @@
 # The pipeline reads its own settings from .env, but Airflow's (AIRFLOW__CORE__PARALLELISM=8) must be variables.
 if [ -f .env ]; then
     while IFS= read -r line || [ -n "$line" ]; do
+        line=${line%"$(printf '\r')"}
         name=${line%%=*} value=${line#*=}
         case $name in
             *[!A-Za-z0-9_]*) continue ;;
@@ -13,6 +14,7 @@ if [ -f .env ]; then
         case $value in
             \"*\") value=${value#\"} value=${value%\"} ;;
             \'*\') value=${value#\'} value=${value%\'} ;;
+            *) value=${value%% #*} ;;
         esac
         printenv "$name" > /dev/null || export "$name=$value"
     done < .env

@@ -265,7 +265,8 @@ class _Lines:
         if len(breaks) == 0 or breaks[-1] != len(codes) - 1:
             self.ends, breaks = np.append(self.ends, len(codes)), np.append(breaks, len(codes))
         self.starts = np.append(0, self.ends[:-1])
-        self.text_ends = breaks - ((breaks > self.starts) & (codes[breaks - 1] == ord("\r")))
+        has_crlf = (breaks > self.starts) & (breaks < len(codes)) & (codes[breaks - 1] == ord("\r"))
+        self.text_ends = breaks - has_crlf
         self.is_empty = self.text_ends == self.starts
 
         returns = np.flatnonzero(codes == ord("\r"))

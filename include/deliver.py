@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 
 from include.dbt.runner import collect_garbage_less_often
-from include.errors import PipelineError, one_line
+from include.errors import INTERRUPTED, PipelineError, one_line
 from include.pipeline import deliver
 from include.progress import shown
 from include.quality.summary import summary
@@ -33,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (PipelineError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("error: interrupted. If the delivery was landed, the next run finishes it", file=sys.stderr)
+        return INTERRUPTED
     print(summary(report, settings.output_path))
     return 0
 
@@ -71,11 +74,12 @@ def add_delivery_options(parser: argparse.ArgumentParser) -> None:
 def _aware_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        in_utc = time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 time") from error
     if time.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} lacks its offset from UTC: write {text}Z")
-    return time
+        raise argparse.ArgumentTypeError(f"{text!r} lacks its offset from UTC: write {time.isoformat()}Z")
+    return in_utc
 
 
 if __name__ == "__main__":

@@ -16,11 +16,18 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+INTERRUPTED = 130
+"""The exit status of a command that was ended with Ctrl-C, as shells have it."""
+
+
 def run_command(command: Callable[[], object]) -> int:
-    """Call the function of a command; return 0, or 1 after one line on stderr that says what is wrong."""
+    """Call the function of a command; return 0, or 1 or INTERRUPTED after one line on stderr that says why."""
     try:
         command()
     except (PipelineError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0

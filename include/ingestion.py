@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 Outcome = Literal["landed", "resumed", "unchanged"]
 
 MAX_AHEAD = timedelta(days=1)
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 """How far a logical date may be ahead of the clock. A later one is a typing error, and would block all earlier days."""
 
 
@@ -143,6 +144,11 @@ def _prepare(warehouse: Warehouse, replaced: Delivery | None) -> None:
 
 def _check_date(ledger: Ledger, logical_date: datetime) -> None:
     now = datetime.now(UTC)
+    if logical_date < EARLIEST:
+        raise IngestionError(
+            f"the logical date {time_text(logical_date)} is before the year {EARLIEST.year}. Run again with the day of "
+            "the files"
+        )
     if logical_date > now + MAX_AHEAD:
         raise IngestionError(
             f"the logical date {time_text(logical_date)} is more than a day ahead of the clock, {time_text(now)}: "

@@ -95,7 +95,7 @@ class Delivery:
 
 def time_text(time: datetime) -> str:
     """Format an aware time in UTC with microseconds, so that text sorts like time: 2026-01-05T02:00:00.000000Z."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,10 @@ class Ledger:
     def load(landing: Path) -> Ledger:
         """Read the ledger of a landing; empty if there is none yet. Raises LedgerError."""
         path = landing / "ledger.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        except UnicodeDecodeError as error:
+            raise LedgerError(f"{path}: not a ledger ({error})") from error
         entries = []
         for number, line in enumerate(lines, start=1):
             try:

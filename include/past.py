@@ -27,13 +27,14 @@ def moment(text: str) -> datetime:
         if len(text) == len("2026-01-06"):
             return datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(), UTC) - timedelta.resolution
         found = datetime.fromisoformat(text)
+        in_utc = found.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a day such as 2026-01-06 nor an ISO 8601 time such as 2026-01-06T02:00:00Z"
         ) from error
     if found.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} lacks its offset from UTC: write {text}Z")
-    return found
+        raise argparse.ArgumentTypeError(f"{text!r} lacks its offset from UTC: write {found.isoformat()}Z")
+    return in_utc
 
 
 def processed_until(ledger: Ledger, at: datetime | None = None) -> tuple[Delivery, ...]:
@@ -68,8 +69,11 @@ def check_landed(landing: Path, deliveries: Sequence[Delivery]) -> None:
 def embedded(settings: Settings, folder: Path) -> Settings:
     """Return settings for DuckDB whose paths are all below `folder`, except the input.
 
-    The rows are the same on both engines, so a question about Databricks' past needs no statement there.
+    The rows are the same on both engines, so a question about Databricks' past needs no statement there. Raises
+    PipelineError if DuckDB can't have a file below the folder.
     """
+    if set(str(folder)) & set("?\\"):
+        raise PipelineError(f"{folder}: expected a path without ? and \\, which DuckDB and dbt don't take literally")
     return replace(
         settings,
         database_type="duckdb",

@@ -17,7 +17,8 @@ from include.dbt.runner import NodeProgress, run_dbt
 from include.errors import PipelineError, one_line
 from include.exports import publish_exports, write_exports
 from include.files import replacing
-from include.ingestion import Ingestion, IngestionError, ingest, unfinished_before
+from include.history import check_history
+from include.ingestion import Ingestion, ingest, unfinished_before
 from include.ledger import FINISHED, Ledger, time_text
 from include.preflight import check_paths
 from include.progress import step
@@ -25,7 +26,7 @@ from include.quality import build as quality_report
 from include.quality.report import IngestionNote, Outcome
 from include.settings import Settings
 from include.turns import alone
-from include.warehouse import Warehouse, open_warehouse
+from include.warehouse import open_warehouse
 
 if TYPE_CHECKING:
     from dbt.contracts.results import RunResult
@@ -72,7 +73,7 @@ def deliver(
             )
             if full_refresh or ingestion.outcome != "unchanged":
                 _process(settings, run_id=run_id, full_refresh=full_refresh)
-        except Exception as error:
+        except BaseException as error:  # also Ctrl-C
             failure = one_line(error)
             raise
         finally:
@@ -107,7 +108,7 @@ def ingest_delivery(
         check_paths(settings)
         warehouse = open_warehouse(settings, run_id=run_id)
         warehouse.check_session()
-        _check_history(settings, warehouse)
+        check_history(settings, warehouse)
 
         if unfinished_before(settings, logical_date=logical_date, discard_unfinished=discard_unfinished):
             _finish(settings)
@@ -232,22 +233,6 @@ def _finish(settings: Settings) -> None:
         ) from error
     finally:
         write_report(settings, run_id=run_id, failure=failure)
-
-
-def _check_history(settings: Settings, warehouse: Warehouse) -> None:
-    """Refuse empty tables beside a landing with deliveries, and tables with a history beside an empty landing."""
-    has_history = warehouse.has_history()
-    ledger = Ledger.load(settings.landing_path)
-    if ledger.last_processed and not has_history:
-        raise IngestionError(
-            f"{ledger.path} has processed deliveries, but the warehouse has no history of them: run "
-            "`python -m include.rebuild` to rebuild it from the landing"
-        )
-    if has_history and not ledger.entries:
-        raise IngestionError(
-            f"the warehouse has history, but {ledger.path} has no deliveries: is LANDING_PATH the landing that the "
-            "history was made from?"
-        )
 
 
 def _note_ingestion(

@@ -18,7 +18,7 @@ from typing import Any
 
 from include.artifacts import report_of
 from include.deliver import add_delivery_options
-from include.errors import PipelineError, one_line
+from include.errors import INTERRUPTED, PipelineError, one_line
 from include.files import lock, replacing, scratch_folder, show
 from include.ledger import FILE_NAMES, Ledger
 from include.past import embedded, patiently
@@ -119,6 +119,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (PipelineError, OSError) as raised:
         print(f"error: {one_line(raised)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
     print(text)
     if error:
         print(f"error: {one_line(error)}", file=sys.stderr)

@@ -38,9 +38,11 @@ def rebuild(settings: Settings) -> int:
 
 
 def _rebuild(settings: Settings, ledger: Ledger) -> None:
+    # Beside the database itself, where DUCKDB_PATH is a link to it: it will be renamed.
+    beside_database = settings.duckdb_path.resolve().with_name(f".{settings.duckdb_path.name}.rebuild")
     with (
         scratch_folder(settings.landing_path / ".rebuild") as scratch,
-        scratch_folder(settings.duckdb_path.with_name(f".{settings.duckdb_path.name}.rebuild")) as beside_database,
+        scratch_folder(beside_database) as new_database,
     ):
         show_landed(settings.landing_path, scratch)
         rebuilt = replace(
@@ -48,7 +50,7 @@ def _rebuild(settings: Settings, ledger: Ledger) -> None:
             landing_path=scratch,
             data_quality_report_path=scratch / "quality_reports",
             # The file's name is also the name of the database in SQL, so it must be the same.
-            duckdb_path=beside_database / settings.duckdb_path.name,
+            duckdb_path=new_database / settings.duckdb_path.name,
             databricks=settings.databricks and settings.databricks.for_rebuild(),
         )
         warehouse = open_warehouse(rebuilt, run_id="rebuild")

@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import time
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from include.errors import PipelineError
 from include.layers import SCHEMAS
@@ -189,7 +190,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     names every variable that is missing or wrong and what was expected.
     """
     if environ is None:
-        environ = {name: value or "" for name, value in dotenv_values(PROJECT_ROOT / ".env").items()} | dict(os.environ)
+        environ = _dotenv() | {name: value for name, value in os.environ.items() if value.strip()}
     reader = _Reader(environ)
 
     database_type: DatabaseType = reader.read("DATABASE_TYPE", "duckdb", _one_of(*DBT_TARGETS), "duckdb")
@@ -269,6 +270,21 @@ def _databricks(reader: _Reader) -> DatabricksSettings:
         threads=reader.read("DATABRICKS_THREADS", "4", _threads, 4),
         liquid_clustering=reader.read("DATABRICKS_LIQUID_CLUSTERING", "false", _one_of("true", "false"), "") == "true",
     )
+
+
+def _dotenv() -> dict[str, str]:
+    """Read the repository's `.env`. Raises SettingsError, which shows no value, since values may be secrets."""
+    path = PROJECT_ROOT / ".env"
+    if not path.exists():
+        return {}
+    try:
+        bindings = list(parse_stream(StringIO(path.read_text(encoding="utf-8-sig"))))
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} must be text in UTF-8: {error}") from error
+    broken = [binding.original.line for binding in bindings if binding.error]
+    if broken:
+        raise SettingsError(f"{path}, line {broken[0]}: expected NAME=value, with its quotes closed")
+    return {binding.key: binding.value or "" for binding in bindings if binding.key}
 
 
 class _Reader:
@@ -365,7 +381,8 @@ def _versions_kept(value: str) -> int:
 
 
 def _memory(value: str) -> str:
-    if not re.fullmatch(r"(?=.*[1-9])[0-9]+(\.[0-9]+)? ?([KMGT]i?B|%)", value):
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]+)?) ?([KMGT]i?B|%)", value)
+    if not found or not 0 < float(found[1]) <= (100 if found[2] == "%" else 1_000_000):
         raise ValueError(f"must be an amount of memory such as 4GB, or a share of it such as 50%, but is {value!r}")
     return value
 

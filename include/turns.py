@@ -55,6 +55,8 @@ def holder(landing: Path) -> str | None:
         run_id: str = json.loads(_turn(landing).read_text(encoding="utf-8"))["run_id"]
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise NotItsTurn(f"{_turn(landing)} is damaged: remove it if no DAG run is working ({error!r})") from error
     return run_id
 
 

@@ -103,6 +103,8 @@ def run_dbt(
         result = invoke(
             settings.connected(), command, Path(target), manifest=manifest, run_id=run_id, on_event=on_event
         )
+        if isinstance(result.exception, KeyboardInterrupt):
+            raise result.exception
         if result.exception is not None:
             raise DbtFailed(f"dbt {' '.join(args)}: {result.exception}") from result.exception
         result.result.write(str(Path(target, RUN_RESULTS)))

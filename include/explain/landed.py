@@ -15,12 +15,14 @@ from functools import cache
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include import duckdb_paths, duckdb_session
 from include.dbt.manifest import load_manifest, sources_digest
 from include.dbt.runner import DbtFailed, invoke
 from include.entities import Entity
+from include.errors import PipelineError, one_line
 from include.keys import has_key
 from include.landing import declared_columns, declared_values
 from include.ledger import Delivery
@@ -61,20 +63,23 @@ def records_of_key(
 ) -> tuple[Record, ...]:
     """Return the records of a delivery that have this key, in the order of the file.
 
-    Raises OSError or duckdb.Error if the landed file can't be read.
+    Raises PipelineError if the landed file can't be read.
     """
     path = landing / delivery.file(entity.file).path
     columns = declared_columns(entity)
-    values = declared_values(columns, pq.read_schema(path).names)
-    selected = ", ".join(f"{value} as {quoted(name)}" for name, value in values.items())
-    found = connection.execute(
-        f"""
-        select {", ".join(_TECHNICAL)}, {selected}
-        from {duckdb_paths.read("parquet", path)}
-        where {has_key(entity.key, key)}
-        order by source_row_number
-        """
-    )
+    try:
+        values = declared_values(columns, pq.read_schema(path).names)
+        selected = ", ".join(f"{value} as {quoted(name)}" for name, value in values.items())
+        found = connection.execute(
+            f"""
+            select {", ".join(_TECHNICAL)}, {selected}
+            from {duckdb_paths.read("parquet", path)}
+            where {has_key(entity.key, key)}
+            order by source_row_number
+            """
+        )
+    except (OSError, pa.ArrowInvalid, duckdb.Error) as error:
+        raise PipelineError(f"{path} can't be read: {one_line(error)}. Restore it from a backup") from error
     names = [column.name for column in columns]
     return tuple(
         Record(

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -95,13 +95,19 @@ class DuckDBWarehouse:
             if self._checkpoint_path.stat().st_size == 0:
                 self.path.unlink(missing_ok=True)
                 return
-            with replacing(self.path) as temporary:
+            with replacing(self.path.resolve()) as temporary:
                 _copy(self._checkpoint_path, temporary)
 
     def take_over(self, rebuilt: Settings) -> None:
-        with self.exclusive():
+        with ExitStack() as held:
+            try:
+                held.enter_context(self.exclusive())
+            except WarehouseBusy:
+                raise
+            except WarehouseError as error:
+                log.warning("%s is damaged, and is replaced: %s", self.path, error)
             self._wal.unlink(missing_ok=True)
-            rebuilt.duckdb_path.replace(self.path)
+            rebuilt.duckdb_path.replace(self.path.resolve())
 
     def clear(self) -> None:
         self._wal.unlink(missing_ok=True)

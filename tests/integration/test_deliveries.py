@@ -6,6 +6,7 @@ A delivery takes some five seconds, so the tests share played histories and look
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
@@ -150,6 +151,21 @@ def test_a_rebuild_from_the_landing_gives_the_same_tables(second_day: Settings, 
     assert [path.name for path in settings.duckdb_path.parent.iterdir()] == [settings.duckdb_path.name]
 
 
+def test_a_rebuild_replaces_a_damaged_database_where_it_really_is(second_day: Settings, tmp_path: Path) -> None:
+    settings = copy_of(second_day, tmp_path / "copy")
+    database = tmp_path / "volume" / "large.duckdb"
+    database.parent.mkdir()
+    settings.duckdb_path.replace(database)
+    settings.duckdb_path.symlink_to(database)
+    os.truncate(database, 20_000)
+
+    rebuild(settings)
+
+    assert settings.duckdb_path.is_symlink()
+    assert read_tables(settings) == read_tables(second_day)
+    assert list(database.parent.iterdir()) == [database]
+
+
 def test_an_unfinished_delivery_is_finished_before_the_next(
     second_day: Settings, first_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +248,24 @@ def test_tables_without_their_landing_are_not_continued(first_day: Settings, tmp
 
     with pytest.raises(IngestionError, match=r"has history, but .* has no deliveries: is LANDING_PATH"):
         play(settings, 6, CUSTOMERS, ACCOUNTS)
+
+
+@pytest.mark.parametrize("older", ["duckdb", "landing"])
+def test_tables_and_a_landing_from_different_backups_are_refused(
+    first_day: Settings, second_day: Settings, tmp_path: Path, older: str
+) -> None:
+    """Otherwise the next delivery would write versions whose times the landing does not have."""
+    settings = copy_of(second_day, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / older)
+    shutil.copytree(first_day.landing_path.parent / older, tmp_path / "copy" / older)
+    before = read_tables(settings)
+
+    with pytest.raises(IngestionError, match=r"the warehouse does not have the last delivery in .*ledger\.jsonl"):
+        play(settings, 7, *SECOND_DAY)
+
+    assert read_tables(settings) == before
+    rebuild(settings)
+    play(settings, 7, *SECOND_DAY)
 
 
 def test_deliver_ends_with_status_1_and_one_line_that_says_why(

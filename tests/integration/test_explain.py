@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from include.quality.page import page_of
 from include.quality.report import newest_report
 from include.settings import Settings
 from include.ui.pages import create_app
-from tests.support.processes import held_by_another_process
+from tests.support.processes import error_line, held_by_another_process
 from tests.support.settings import environment_of, settings_in
 from tests.support.two_days import play
 
@@ -41,6 +43,19 @@ def environment(delivered: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_delivery_has_one_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert explain_main(["account", "A", "--at", "2026-01-05"]) == 0
     assert capsys.readouterr().out.startswith("account A: 1 version in 1 delivery, 2026-01-05 02:00 UTC\n")
+
+
+def test_a_damaged_landed_file_is_one_line_that_names_it(
+    delivered: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(delivered.landing_path, tmp_path / "landing")
+    monkeypatch.setenv("LANDING_PATH", str(tmp_path / "landing"))
+    damaged = min((tmp_path / "landing" / "accounts").iterdir())
+    os.truncate(damaged, 300)
+
+    assert explain_main(["account", "A"]) == 1
+
+    assert error_line(capsys.readouterr().err).startswith(f"error: {damaged} can't be read: ")
 
 
 def test_an_account_is_explained_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:

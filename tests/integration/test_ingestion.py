@@ -238,6 +238,12 @@ def test_a_date_more_than_a_day_ahead_of_the_clock_is_refused_naming_both(settin
     assert everything_in(settings.landing_path) == {}
 
 
+def test_a_date_whose_year_lacks_a_digit_is_refused(settings: Settings) -> None:
+    write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
+    with pytest.raises(IngestionError, match=r"0206-01-06T02:00:00.* is before the year 1900"):
+        ingest(settings, logical_date=datetime(206, 1, 6, 2, tzinfo=UTC), run_id="mistyped")
+
+
 def test_a_date_within_a_day_of_the_clock_is_taken(settings: Settings) -> None:
     write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
 

@@ -156,6 +156,11 @@ def test_a_file_that_is_no_extract_is_refused_saying_why(read: Read, content: by
     assert message in str(error.value)
 
 
+def test_a_carriage_return_at_the_end_of_the_file_is_no_line_break(read: Read) -> None:
+    [row] = read(HEADER + b"1,Ann,yes\r")
+    assert (row[2], row[5]) == ("yes\r", "carriage return in an unquoted field")
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_a_record_in_place_of_the_header_is_not_shown(read: Read, separator: str) -> None:
     """It may have a customer's name, and the message goes into logs, reports and mails."""

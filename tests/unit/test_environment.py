@@ -33,6 +33,8 @@ def environment_of(folder: Path, lines: list[str], **variables: str) -> dict[str
         ("AIRFLOW__A__B=a=b=", "a=b="),
         ("AIRFLOW__A__B=it's $HOME `id` $(id) \\ \"", "it's $HOME `id` $(id) \\ \""),
         ("AIRFLOW__A__B=", ""),
+        ('AIRFLOW__A__B="two words"\r', "two words"),
+        ("AIRFLOW__A__B=8 # eight", "8"),
     ],
 )
 def test_a_value_in_dotenv_arrives_as_it_is_written(tmp_path: Path, line: str, expected: str) -> None:

@@ -60,6 +60,17 @@ def test_times_are_written_in_utc_and_sort_as_text() -> None:
     assert time_text(tokyo) < time_text(tokyo + timedelta(microseconds=1))
 
 
+def test_a_time_before_the_year_1000_can_be_read_again() -> None:
+    """Its year has four digits, too. (Ingestion refuses it; a ledger that can't be read would stop every run.)"""
+    assert time_text(datetime(206, 1, 5, 2, tzinfo=UTC)) == "0206-01-05T02:00:00.000000Z"
+
+
+def test_a_ledger_that_is_no_text_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(LedgerError, match=r"ledger\.jsonl: not a ledger"):
+        Ledger.load(tmp_path)
+
+
 @pytest.mark.parametrize("line", ["", "{", "[]", "{}", '{"state": "lost"}'])
 def test_a_damaged_ledger_is_an_error_that_names_the_line(tmp_path: Path, line: str) -> None:
     Ledger.load(tmp_path).append(DELIVERY)

@@ -34,6 +34,37 @@ def test_a_copy_of_env_example_needs_only_what_databricks_needs() -> None:
     assert load_settings(copied | DATABRICKS).dbt_target == "prod"
 
 
+def test_dotenv_is_read_literally_and_an_empty_variable_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.settings.PROJECT_ROOT", tmp_path)
+    (tmp_path / ".env").write_bytes('\ufeffINPUT_PATH="/srv/a${HOME}b"\r\nOUTPUT_PATH=/srv/out # not here\r\n'.encode())
+    monkeypatch.setenv("INPUT_PATH", "")
+    monkeypatch.setenv("OUTPUT_PATH", "/srv/other")
+
+    settings = load_settings()
+
+    assert (settings.input_path, settings.output_path) == (Path("/srv/a${HOME}b"), Path("/srv/other"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'INPUT_PATH="/srv/secret', r"\.env, line 2: expected NAME=value, with its quotes closed$"),
+        (b"OUTPUT PATH=secret", r"\.env, line 2: expected NAME=value"),
+        (b"INPUT_PATH=/srv/M\xfcller", r"\.env must be text in UTF-8"),
+    ],
+)
+def test_a_line_of_dotenv_that_cannot_be_read_is_an_error_and_not_a_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes, message: str
+) -> None:
+    monkeypatch.setattr("include.settings.PROJECT_ROOT", tmp_path)
+    (tmp_path / ".env").write_bytes(b"KEEP_EXPORTS=3\n" + line + b"\n")
+    with pytest.raises(SettingsError, match=message) as error:
+        load_settings()
+    assert "secret" not in str(error.value)
+
+
 def test_relative_paths_start_at_the_repository_and_absolute_ones_stay() -> None:
     settings = load_settings({"LANDING_PATH": "data/x/../landing", "OUTPUT_PATH": "/srv/outputs"})
     assert settings.landing_path == PROJECT_ROOT / "data/landing"
@@ -273,7 +304,9 @@ def test_a_memory_limit_is_one_that_duckdb_takes(limit: str) -> None:
     duckdb.connect(config={"memory_limit": taken}).close()
 
 
-@pytest.mark.parametrize("limit", ["4", "0GB", "0%", "-1", "4gb", "4 apples", "half", "unlimited", "'; drop"])
+@pytest.mark.parametrize(
+    "limit", ["4", "0GB", "0%", "-1", "4gb", "4 apples", "half", "unlimited", "'; drop", "200%", f"{10**20}TB"]
+)
 def test_a_memory_limit_that_is_none_is_refused(limit: str) -> None:
     with pytest.raises(SettingsError, match=r"^DUCKDB_MEMORY_LIMIT must be an amount of memory such as 4GB"):
         load_settings({"DUCKDB_MEMORY_LIMIT": limit})
