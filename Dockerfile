@@ -18,7 +18,6 @@ ENV AIRFLOW__CORE__LOAD_EXAMPLES=False \
     AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME=0.2 \
     AIRFLOW__COSMOS__ENABLE_TELEMETRY=False \
     AIRFLOW__COSMOS__DBT_DOCS_PROJECTS='{"lc_pipeline": {"dir": "/usr/local/airflow/dbt/target/docs", "index": "static_index.html", "name": "dbt docs"}}' \
-    AIRFLOW__LOGGING__NAMESPACE_LEVELS="openlineage=ERROR" \
     DBT_SEND_ANONYMOUS_USAGE_STATS=False \
     DO_NOT_TRACK=1
 

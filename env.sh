@@ -52,6 +52,3 @@ export AIRFLOW__COSMOS__DBT_DOCS_PROJECTS="{\"lc_pipeline\": {\"dir\": \"$PWD/db
 # macOS refuses to fork a process whose libraries have started threads, and Airflow forks a process per task.
 export OBJC_DISABLE_INITIALIZE_FORK_SAFETY=YES
 export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost"
-
-# Cosmos calls OpenLineage for each dbt test, and OpenLineage logs a 5 kB warning for each test that joins two models.
-export AIRFLOW__LOGGING__NAMESPACE_LEVELS="openlineage=ERROR"

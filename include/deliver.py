@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from include.dbt.runner import collect_garbage_less_often
 from include.errors import INTERRUPTED, PipelineError, one_line
-from include.pipeline import deliver
+from include.pipeline import deliver, failure_in
 from include.progress import shown
 from include.quality.summary import summary
 from include.settings import load_settings
@@ -37,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("error: interrupted. If the delivery was landed, the next run finishes it", file=sys.stderr)
         return INTERRUPTED
     print(summary(report, settings.output_path))
-    return 0
+    if failure := failure_in(report):
+        print(f"error: {failure}", file=sys.stderr)
+    return 1 if failure else 0
 
 
 def _parser() -> argparse.ArgumentParser:

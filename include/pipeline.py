@@ -18,12 +18,12 @@ from include.errors import PipelineError, one_line
 from include.exports import publish_exports, write_exports
 from include.files import replacing
 from include.history import check_history
-from include.ingestion import Ingestion, ingest, unfinished_before
+from include.ingestion import Ingestion, IngestionError, ingest, unfinished_before
 from include.ledger import FINISHED, Ledger, time_text
 from include.preflight import check_paths
 from include.progress import step
 from include.quality import build as quality_report
-from include.quality.report import IngestionNote, Outcome
+from include.quality.report import IngestionNote, Outcome, Report
 from include.settings import Settings
 from include.turns import alone
 from include.warehouse import open_warehouse
@@ -204,6 +204,12 @@ def write_report(settings: Settings, *, run_id: str, failure: str | None = None,
         )
 
 
+def failure_in(report: Path) -> str | None:
+    """Return why a run fails whose tasks have succeeded: its report says that something is wrong nevertheless."""
+    found = Report.load(report)
+    return f"the quality report's verdict is fail: {found.why}" if found.verdict == "fail" else None
+
+
 def _process(settings: Settings, *, run_id: str, full_refresh: bool = False) -> None:
     build(settings, run_id=run_id, full_refresh=full_refresh)
     export(settings, run_id=run_id)
@@ -259,8 +265,11 @@ def _note_ingestion(
 
 
 def _delivered_at_of(settings: Settings, run_id: str) -> datetime:
-    note = json.loads(_ingestion_note(settings, run_id).read_text(encoding="utf-8"))
-    return datetime.fromisoformat(note["delivered_at"])
+    note = _ingestion_note(settings, run_id)
+    landed = json.loads(note.read_text(encoding="utf-8"))["delivered_at"] if note.exists() else None
+    if landed is None:
+        raise IngestionError(f"run {run_id} has landed no delivery: clear the run from wait_for_turn on")
+    return datetime.fromisoformat(landed)
 
 
 def _ingestion_note(settings: Settings, run_id: str) -> Path:

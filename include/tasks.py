@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from airflow.providers.standard.operators.python import ShortCircuitOperator
-from airflow.sdk import Asset
+from airflow.sdk import Asset, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetDagRun
@@ -73,7 +73,11 @@ def hold_turn(context: Any, _operator: Any = None) -> None:
 
     So a task that is cleared alone, without wait_for_turn, can't work on another run's delivery.
     """
-    turns.hold(load_settings().landing_path, context["run_id"])
+    turns.hold(
+        load_settings().landing_path,
+        context["run_id"],
+        has_ended=lambda other: _working_run(other, get_current_context()["ti"]) is None,
+    )
 
 
 def in_turn(function: Callable[..., T]) -> Callable[..., T]:
@@ -196,7 +200,8 @@ class IngestOperator(ShortCircuitOperator):  # type: ignore[misc]
         super().__init__(python_callable=ingest, ignore_downstream_trigger_rules=True, **kwargs)
 
     def skip(self, ti: Any, tasks: Iterable[Any]) -> None:
-        super().skip(ti, [task for task in tasks if task.task_id != LAST_TASK])
+        kept = {LAST_TASK, *self.dag.get_task(LAST_TASK).get_flat_relative_ids()}
+        super().skip(ti, [task for task in tasks if task.task_id not in kept])
 
 
 @in_turn
@@ -225,7 +230,8 @@ def publish(*, dag_run: Any) -> None:
 
 @fail_fast
 def quality_report(*, dag_run: Any, ti: Any, params: dict[str, Any]) -> str:
-    """Write the run's quality report, whatever happened, and end the run's turn; fail if any task of the run failed.
+    """Write the run's quality report, whatever happened, and end the run's turn; fail if any task of the run failed, or
+    if the report's verdict is `fail`.
 
     If alerts are set, send the one that the report calls for. Return the report's file name. A preview already has its
     report, and sends no alert.
@@ -234,7 +240,11 @@ def quality_report(*, dag_run: Any, ti: Any, params: dict[str, Any]) -> str:
 
     settings = load_settings()
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
-    failed = sorted(task_id for task_id, state in states.items() if state in ("failed", "upstream_failed"))
+    failed = sorted(
+        task_id
+        for task_id, state in states.items()
+        if state in ("failed", "upstream_failed") and not task_id.startswith("assets.")  # they come after this one
+    )
     failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
     is_preview = params["preview"]
     path = report_of(settings.data_quality_report_path, dag_run.run_id) if is_preview and not failure else None
@@ -243,25 +253,29 @@ def quality_report(*, dag_run: Any, ti: Any, params: dict[str, Any]) -> str:
     turns.release(settings.landing_path, dag_run.run_id)
     if not is_preview:
         alerts.notify(settings, path)
+        failure = failure or pipeline.failure_in(path)
     if failure:
         raise AirflowFailException(failure)
     return path.name
 
 
-def announce_assets(*, dag_run: Any, ti: Any, outlets: Any, outlet_events: Any) -> None:
+def announce_assets(*, ti: Any, outlets: Any, outlet_events: Any) -> None:
     """Create an event for each of the task's outlets, with the report's values for it.
 
-    Skip after a red run or one that changed nothing, because a task that succeeds creates events.
+    Skip if the run changed nothing, because a task that succeeds creates events, and after an error, because a run that
+    has published its data is not red.
     """
     from include.quality.report import Report
 
-    states = ti.get_task_states(ti.dag_id, task_ids=[LAST_TASK], run_ids=[dag_run.run_id])[dag_run.run_id]
-    if states[LAST_TASK] != "success":
-        raise AirflowSkipException("the run is red: nothing is announced")
-    settings = load_settings()
-    path = settings.data_quality_report_path / ti.xcom_pull(task_ids=LAST_TASK)
-    report = Report.load(path)
+    try:
+        settings = load_settings()
+        path = settings.data_quality_report_path / ti.xcom_pull(task_ids=LAST_TASK)
+        report = Report.load(path)
+        described = assets.describe(settings, path, report, tuple(asset.name for asset in outlets))
+    except Exception as error:
+        log.exception("nothing is announced")
+        raise AirflowSkipException(f"nothing is announced: {one_line(error)}") from None
     if not assets.is_news(report):
         raise AirflowSkipException("the run has changed nothing: nothing is announced")
-    for name, extra in assets.describe(settings, path, report, tuple(asset.name for asset in outlets)).items():
+    for name, extra in described.items():
         outlet_events[Asset(name)].extra = extra

@@ -8,7 +8,7 @@ while the turn is decided. Commands that work in a single process (include.deliv
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,8 +32,8 @@ def alone(landing: Path, doing: str) -> Iterator[None]:
     with lock(_lock(landing), doing):
         if other := holder(landing):
             raise NotItsTurn(
-                f"{_turn(landing)}: the DAG run {other} is working; wait for it to end. If it was killed, trigger the "
-                "DAG, which finishes its delivery, or remove this file"
+                f"{_turn(landing)}: the DAG run {other} is working; wait for it to end. If it was killed, or a task of "
+                "it was cleared alone, trigger the DAG, which finishes its delivery, or remove this file"
             )
         yield
 
@@ -73,15 +73,16 @@ def take_for_this_process(landing: Path, held: ExitStack) -> None:
     _turn(landing).unlink(missing_ok=True)
 
 
-def hold(landing: Path, run_id: str) -> None:
+def hold(landing: Path, run_id: str, *, has_ended: Callable[[str], bool] = lambda other: False) -> None:
     """Check that it is the turn of run `run_id`. If nobody has the turn (a task was cleared alone), the run gets it.
 
-    Raises NotItsTurn, or files.Locked.
+    `has_ended` is asked about another run that has the turn. Nothing releases the turn of a run that was killed, or of
+    which only a task was cleared. Raises NotItsTurn, or files.Locked.
     """
     if _process_turn or holder(landing) == run_id:
         return
     with deciding(landing, run_id):
-        if other := holder(landing):
+        if (other := holder(landing)) and not has_ended(other):
             raise NotItsTurn(
                 f"it is the turn of run {other}, which is working or was killed: clear this run from wait_for_turn on"
             )

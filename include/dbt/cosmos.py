@@ -6,6 +6,7 @@ The DAG file imports this module, so dbt, whose import takes seconds, is importe
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import runpy
 import tempfile
@@ -51,6 +52,8 @@ def prepare_task(context: Any, _operator: Any) -> None:
     """Cosmos interceptor, called before each dbt task: pass dbt the environment and the parsed project."""
     settings = load_settings()
     preload(settings.database_type)
+    # Cosmos calls OpenLineage for each dbt test, which logs a 5 kB warning for each test that joins two models.
+    logging.getLogger("openlineage").setLevel(logging.ERROR)
     # Not operator.env: it is a rendered field, in which the UI would show the token.
     os.environ.update(environment_of_run(settings.connected(), context["run_id"]))
     manifest = load_manifest(settings)

@@ -165,17 +165,13 @@ def test_a_model_is_built_together_with_its_tests(dag: DAG) -> None:
 
 def test_nothing_ends_a_run_but_the_report_which_runs_whatever_happened(dag: DAG) -> None:
     """A leaf with all_done that succeeds would make a failed run green: tests/e2e shows that ours does not."""
-    working = [task for task in dag.tasks if not task.is_teardown]
-    downstream_of_all = {name for task in working for name in task.downstream_task_ids}
-    leaves = [task for task in working if not task.downstream_task_ids & {task.task_id for task in working}]
+    leaves = [task for task in dag.tasks if not task.downstream_task_ids]
 
-    assert [(task.task_id, task.trigger_rule) for task in leaves] == [("quality_report", TriggerRule.ALL_DONE)]
-    others = {task.trigger_rule for task in working if task.task_id != "quality_report"}
-    assert others == {TriggerRule.ALL_SUCCESS}
-    teardowns = [task for task in dag.tasks if task.is_teardown]
-    assert {group_of(task.task_id) for task in teardowns} == {ASSETS}
-    assert {task.task_id for task in teardowns} <= downstream_of_all
-    assert not any(task.on_failure_fail_dagrun for task in teardowns)
+    assert {group_of(task.task_id) for task in leaves} == {ASSETS}
+    assert [task.upstream_task_ids for task in leaves] == [{"quality_report"}] * len(leaves)
+    always = [task.task_id for task in dag.tasks if task.trigger_rule != TriggerRule.ALL_SUCCESS]
+    assert always == ["quality_report"]
+    assert dag.get_task("quality_report").trigger_rule == TriggerRule.ALL_DONE
 
 
 def test_every_task_has_an_owner_and_is_tried_again_with_back_off(dag: DAG) -> None:

@@ -43,7 +43,7 @@ def play_dag(folder: Path) -> dict[str, Stage]:
 
     First its accounts.csv arrives truncated and is refused. Then, with the right file, somebody has put an overlapping
     version into snap_customer by hand, so that a test fails in the middle of the run; it is taken out again, and the
-    next run finishes the day.
+    next run finishes the day. In the end a row of a mart is deleted by hand, and the last day runs again.
     """
     recorder = Recorder(folder)
     settings = recorder.settings
@@ -68,6 +68,9 @@ def play_dag(folder: Path) -> dict[str, Stage]:
         stages["2026-01-06"] = recorder.keep("2026-01-06", run_dag(DAYS["2026-01-06"]))
         stages["preview"] = recorder.keep("preview", run_dag(DAYS["2026-01-07"], preview=True))
         stages["2026-01-07"] = recorder.keep("2026-01-07", run_dag(DAYS["2026-01-07"]))
+
+        execute(settings.duckdb_path, "delete from main_marts.account_summary where account_id = 'S19'")
+        stages["tampered"] = recorder.keep("tampered", run_dag(DAYS["2026-01-07"]))
     return stages
 
 

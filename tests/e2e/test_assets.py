@@ -76,7 +76,7 @@ def test_a_red_run_says_nothing_of_any_asset(dag_stages: dict[str, Stage], name:
 
     assert not run.succeeded
     assert run.events == {}
-    assert {step: run.states[f"assets.{step}"] for step in STEPS} == dict.fromkeys(STEPS, "skipped")
+    assert {step: run.states[f"assets.{step}"] for step in STEPS} == dict.fromkeys(STEPS, "upstream_failed")
 
 
 def ask(address: str, path: str, body: dict[str, Any] | None = None) -> Any:

@@ -82,8 +82,7 @@ def test_the_run_of_a_bad_delivery_is_red_and_reported(refusals: Refusals, case:
 
     assert run["state"] == "failed"
     assert run["tasks"]["ingest"] == run["tasks"]["quality_report"] == "failed"
-    assert set(run["tasks"].values()) == {"success", "failed", "upstream_failed", "skipped"}
-    assert all(task.startswith("assets.") for task, state in run["tasks"].items() if state == "skipped")
+    assert set(run["tasks"].values()) == {"success", "failed", "upstream_failed"}
     assert [task for task, state in run["tasks"].items() if state == "success"] == ["wait_for_turn"]
     assert (report["verdict"], report["run"]["outcome"]) == ("fail", "refused")
 

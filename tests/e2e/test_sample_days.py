@@ -282,6 +282,16 @@ def test_the_tasks_that_have_nothing_to_do_are_skipped_at_once(dag_stages: dict[
     assert "No tasks to run" not in run.log  # `dags test` says so, and waits a second, while skipping spreads
 
 
+def test_a_run_whose_report_says_fail_is_red_though_its_tasks_succeed(dag_stages: dict[str, Stage]) -> None:
+    tampered = dag_stages["tampered"]
+    assert tampered.run is not None
+
+    assert report_of(tampered)["verdict"] == "fail"
+    assert not tampered.run.succeeded
+    assert [task for task, state in tampered.run.states.items() if state == "failed"] == ["quality_report"]
+    assert "the quality report's verdict is fail: the balances do not add up" in tampered.run.log
+
+
 def test_a_refused_delivery_makes_the_run_red_and_changes_nothing_but_the_report(dag_stages: dict[str, Stage]) -> None:
     before, refused = dag_stages["2026-01-05"], dag_stages["refused"]
     assert refused.run is not None
@@ -290,8 +300,7 @@ def test_a_refused_delivery_makes_the_run_red_and_changes_nothing_but_the_report
     assert refused.run.states["ingest"] == "failed"
     assert refused.run.states["quality_report"] == "failed"
     assert {task for task, state in refused.run.states.items() if state == "success"} == {"wait_for_turn"}
-    assert set(refused.run.states.values()) == {"success", "failed", "upstream_failed", "skipped"}
-    assert all(task.startswith("assets.") for task, state in refused.run.states.items() if state == "skipped")
+    assert set(refused.run.states.values()) == {"success", "failed", "upstream_failed"}
     assert refused.settings.duckdb_path.read_bytes() == before.settings.duckdb_path.read_bytes()
     assert outputs_of(refused) == outputs_of(before)
     ledger = "landing/ledger.jsonl"

@@ -98,5 +98,8 @@ def test_runs_of_every_kind_take_turns_whatever_is_started_first_and_whatever_is
         (run_id, "processed") for run_id in ("day_5", *green)
     ]
     assert json.loads((settings.output_path / "manifest.json").read_text())["run_id"] == "now"
+    logs = [path.read_text(errors="replace") for path in (tmp_path / "airflow" / "logs").rglob("attempt=*.log")]
+    assert logs
+    assert not [line for log in logs for line in log.splitlines() if "Model node connected to test" in line]
     for table in expected.TABLES:
         assert expected.actual_rows(settings, table) == expected.expected_rows("2026-01-07", table)

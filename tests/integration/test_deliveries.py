@@ -23,6 +23,7 @@ from include.pipeline import DeliveryFailed, deliver
 from include.rebuild import rebuild
 from include.settings import Settings
 from include.warehouse import WarehouseError
+from tests.support.databases import execute
 from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.processes import error_line
 from tests.support.settings import environment_of, settings_in
@@ -266,6 +267,19 @@ def test_tables_and_a_landing_from_different_backups_are_refused(
     assert read_tables(settings) == before
     rebuild(settings)
     play(settings, 7, *SECOND_DAY)
+
+
+def test_deliver_ends_with_status_1_where_the_report_says_fail(
+    first_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+    execute(settings.duckdb_path, "delete from main_marts.account_summary")
+    for variable, value in environment_of(settings).items():
+        monkeypatch.setenv(variable, value)
+
+    assert cli.main(["--logical-date", day(5).isoformat()]) == 1
+
+    assert "error: the quality report's verdict is fail: the balances do not add up" in capsys.readouterr().err
 
 
 def test_deliver_ends_with_status_1_and_one_line_that_says_why(

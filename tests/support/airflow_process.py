@@ -60,6 +60,10 @@ class AirflowProcess:
         """Set the last state of a run, as somebody may by hand: none of its tasks is looked at."""
         self._call("end_run", run_id=run_id, state=state)
 
+    def mark_failed(self, run_id: str) -> str:
+        """Mark a run failed, as the UI does, and return the state that it then has."""
+        return str(self._call("mark_failed", run_id=run_id))
+
     def delete_run(self, run_id: str) -> None:
         """Delete a run, as `airflow dags delete` or the UI does."""
         self._call("delete_run", run_id=run_id)
@@ -145,6 +149,14 @@ class _Server:
 
         with create_session() as session:
             self._run(session, run_id).state = state
+
+    def mark_failed(self, run_id: str) -> str:
+        from airflow.api.common.mark_tasks import set_dag_run_state_to_failed
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            set_dag_run_state_to_failed(dag=self.scheduler_dag, run_id=run_id, commit=True, session=session)
+            return str(self._run(session, run_id).state)
 
     def delete_run(self, run_id: str) -> None:
         from airflow.utils.session import create_session

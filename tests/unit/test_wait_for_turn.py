@@ -175,6 +175,24 @@ def test_a_task_that_is_cleared_by_itself_fails_while_another_run_works(airflow:
     assert "it is the turn of run working, which is working or was killed: clear this run from wait_for_turn on" in log
 
 
+def test_a_run_that_is_marked_failed_ends_at_once_though_it_has_not_begun(airflow: AirflowProcess) -> None:
+    """Airflow would keep it running for pending teardowns, and call it green after them."""
+    airflow.add_run("unwanted", day(6))
+    assert airflow.mark_failed("unwanted") == "failed"
+
+
+def test_a_task_that_is_cleared_by_itself_takes_the_turn_of_a_run_that_has_ended(
+    airflow: AirflowProcess, landing: Path
+) -> None:
+    airflow.add_run("ended", day(5))
+    assert turn_of(airflow, "ended") == GOES_ON
+    airflow.end_run("ended")
+    airflow.add_run("cleared", day(6))
+    airflow.run_task("cleared", "ingest")  # fails: there are no files
+
+    assert turns.holder(landing) == "cleared"
+
+
 def test_a_task_that_is_cleared_by_itself_takes_the_turn_that_nobody_has(
     airflow: AirflowProcess, landing: Path
 ) -> None:
