@@ -376,6 +376,7 @@ def _trend_entry(name: str, found: Findings, verdict: Verdict, why: str) -> Tren
     return TrendEntry(
         report=name,
         run_id=found.run.run_id,
+        logical_date=found.run.logical_date,
         delivered_at=found.run.delivered_at,
         generated_at=found.run.generated_at,
         outcome=found.run.outcome,
@@ -395,6 +396,7 @@ def _past_entry(name: str, past: PastReport) -> TrendEntry:
     return TrendEntry(
         report=name,
         run_id=past.run.run_id,
+        logical_date=past.run.logical_date,
         delivered_at=past.run.delivered_at,
         generated_at=past.run.generated_at,
         outcome=past.run.outcome,

@@ -380,6 +380,7 @@ class TrendEntry(Section):
 
     run_id: str = Field(description="Its id.")
     report: str = Field(description="Name of its report's file, in the same folder.")
+    logical_date: Time | None = Field(default=None, description="Its delivery's logical date, also if it was refused.")
     delivered_at: Time | None = Field(description="Its delivery's time.")
     generated_at: Time = Field(description="When its report was made.")
     outcome: Outcome = Field(description="What became of its delivery.")
@@ -473,6 +474,7 @@ class PastRun(_Past):
 
     run_id: str
     outcome: Outcome
+    logical_date: AwareDatetime | None = None
     delivered_at: AwareDatetime | None
     generated_at: AwareDatetime
 

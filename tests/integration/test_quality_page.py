@@ -390,6 +390,21 @@ def test_the_index_lists_the_runs_newest_first_with_links_to_their_pages(tmp_pat
     assert links == [pages[place].name for place in (1, 2, 0)]
 
 
+def test_the_index_has_a_refused_delivery_by_its_day_and_a_long_path_in_its_card(
+    browser: Browser, tmp_path: Path
+) -> None:
+    reports.write(
+        tmp_path, reports.refused(f"/srv/{'extracts_of_the_core_banking_system/' * 4}accounts.csv is missing")
+    )
+
+    visit = Visit(browser, tmp_path / INDEX_PAGE, 1236)
+
+    assert visit.page.inner_text("table.runs tbody th a") == "6 Jan 2026, 02:00 UTC"
+    edges = "[...document.querySelectorAll('section, table.runs')].map(each => each.getBoundingClientRect().right)"
+    card, table = visit.page.evaluate(edges)
+    assert table < card
+
+
 def test_a_report_that_was_deleted_leaves_the_index_with_the_next_run(tmp_path: Path) -> None:
     first = reports.write(tmp_path, day_of_report(1))
     reports.write(tmp_path, day_of_report(2))

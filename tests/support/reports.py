@@ -273,6 +273,7 @@ def report(run: Run | None = None, *, earlier: Sequence[TrendEntry] = (), **fiel
     this = trend_entry(
         file_name(run),
         run_id=run.run_id,
+        logical_date=run.logical_date,
         delivered_at=run.delivered_at,
         generated_at=run.generated_at,
         outcome=run.outcome,
