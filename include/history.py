@@ -14,7 +14,7 @@ from include.ledger import Delivery, Ledger, time_text
 from include.settings import Settings
 from include.warehouse import StatementRejected, Warehouse
 
-_STATE = "select count(*) as records, max(loaded_at) as newest from "
+_STATE = "select count(*) as records, count(malformed_reason) as malformed, max(loaded_at) as newest from "
 
 
 def check_history(settings: Settings, warehouse: Warehouse) -> None:
@@ -38,7 +38,7 @@ def check_history(settings: Settings, warehouse: Warehouse) -> None:
 def _check_source(settings: Settings, warehouse: Warehouse, ledger: Ledger, last: Delivery) -> None:
     """Refuse source tables that are neither those of `last` nor of a delivery after it that was not finished.
 
-    The number of records and their newest loaded_at tell which delivery they are of.
+    The numbers of all and of malformed records, and their newest loaded_at, tell which delivery they are of.
     """
     deliveries = [delivery for delivery in ledger.entries if delivery.delivered_at >= last.delivered_at]
     with warehouse.session(), duckdb_session.connect() as connection:
@@ -51,7 +51,7 @@ def _check_source(settings: Settings, warehouse: Warehouse, ledger: Ledger, last
                     for path in landed
                 ]
             except (StatementRejected, duckdb.Error):
-                continue  # a table or a file is missing, or is from a version that had no loaded_at there
+                continue  # a table or a file is missing, or is from before 1.0, when source had no malformed records
             if built not in expected:
                 raise IngestionError(
                     f"the warehouse does not have the last delivery in {ledger.path}, of "
@@ -60,7 +60,7 @@ def _check_source(settings: Settings, warehouse: Warehouse, ledger: Ledger, last
                 )
 
 
-def _state(found: pa.Table) -> tuple[int, datetime | None]:
-    """Return the number of records and the newest loaded_at, which engines return with and without its zone, UTC."""
+def _state(found: pa.Table) -> tuple[int, int, datetime | None]:
+    """Return the numbers and the newest loaded_at, which engines return with and without its zone, UTC."""
     [row] = found.to_pylist()
-    return row["records"], row["newest"] and row["newest"].replace(tzinfo=UTC)
+    return row["records"], row["malformed"], row["newest"] and row["newest"].replace(tzinfo=UTC)
