@@ -3,8 +3,9 @@
 
 # The pipeline reads its own settings from .env, but Airflow's (AIRFLOW__CORE__PARALLELISM=8) must be variables.
 if [ -f .env ]; then
+    carriage_return=$(printf '\r')
     while IFS= read -r line || [ -n "$line" ]; do
-        line=${line%"$(printf '\r')"}
+        line=${line%"$carriage_return"}
         name=${line%%=*} value=${line#*=}
         case $name in
             *[!A-Za-z0-9_]*) continue ;;
@@ -18,7 +19,7 @@ if [ -f .env ]; then
         esac
         printenv "$name" > /dev/null || export "$name=$value"
     done < .env
-    unset line name value
+    unset line name value carriage_return
 fi
 
 export PATH="$PWD/.venv/bin:$PATH"

@@ -7,8 +7,9 @@ import sys
 from datetime import UTC, datetime
 
 from include.dbt.runner import collect_garbage_less_often
-from include.errors import INTERRUPTED, PipelineError, one_line
-from include.pipeline import deliver, failure_in
+from include.errors import run_command
+from include.past import aware_time
+from include.pipeline import DeliveryFailed, deliver, failure_in
 from include.progress import shown
 from include.quality.summary import summary
 from include.settings import load_settings
@@ -19,7 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     collect_garbage_less_often()
     now = datetime.now(UTC)
-    try:
+
+    def run() -> None:
         settings = load_settings()
         with shown():
             report = deliver(
@@ -30,16 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
                 accept_row_drop=options.accept_row_drop,
                 discard_unfinished=options.discard_unfinished,
             )
-    except (PipelineError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted. If the delivery was landed, the next run finishes it", file=sys.stderr)
-        return INTERRUPTED
-    print(summary(report, settings.output_path))
-    if failure := failure_in(report):
-        print(f"error: {failure}", file=sys.stderr)
-    return 1 if failure else 0
+        print(summary(report, settings.output_path))
+        if failure := failure_in(report):
+            raise DeliveryFailed(failure)
+
+    return run_command(run)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +54,7 @@ def add_delivery_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the delivery and say what it may do."""
     parser.add_argument(
         "--logical-date",
-        type=_aware_time,
+        type=_logical_date,
         metavar="2026-01-05T02:00:00Z",
         help="the delivery's time, with its offset from UTC; default: now",
     )
@@ -73,15 +70,11 @@ def add_delivery_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _aware_time(text: str) -> datetime:
+def _logical_date(text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(text)
-        in_utc = time.astimezone(UTC)
+        return aware_time(text)
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 time") from error
-    if time.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} lacks its offset from UTC: write {time.isoformat()}Z")
-    return in_utc
 
 
 if __name__ == "__main__":

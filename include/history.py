@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import duckdb
 import pyarrow as pa
@@ -11,6 +11,7 @@ from include import duckdb_paths, duckdb_session
 from include.entities import ENTITIES
 from include.ingestion import IngestionError
 from include.ledger import Delivery, Ledger, time_text
+from include.quality.masking import aware
 from include.settings import Settings
 from include.warehouse import StatementRejected, Warehouse
 
@@ -61,6 +62,6 @@ def _check_source(settings: Settings, warehouse: Warehouse, ledger: Ledger, last
 
 
 def _state(found: pa.Table) -> tuple[int, int, datetime | None]:
-    """Return the numbers and the newest loaded_at, which engines return with and without its zone, UTC."""
+    """Return the numbers and the newest loaded_at."""
     [row] = found.to_pylist()
-    return row["records"], row["malformed"], row["newest"] and row["newest"].replace(tzinfo=UTC)
+    return row["records"], row["malformed"], row["newest"] and aware(row["newest"])

@@ -26,15 +26,22 @@ def moment(text: str) -> datetime:
     try:
         if len(text) == len("2026-01-06"):
             return datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(), UTC) - timedelta.resolution
-        found = datetime.fromisoformat(text)
-        in_utc = found.astimezone(UTC)
+        return aware_time(text)
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a day such as 2026-01-06 nor an ISO 8601 time such as 2026-01-06T02:00:00Z"
         ) from error
+
+
+def aware_time(text: str) -> datetime:
+    """Parse an ISO 8601 time with its UTC offset; return it in UTC.
+
+    Raises ValueError or OverflowError, or argparse's error if only the offset is missing.
+    """
+    found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text!r} lacks its offset from UTC: write {found.isoformat()}Z")
-    return in_utc
+    return found.astimezone(UTC)
 
 
 def processed_until(ledger: Ledger, at: datetime | None = None) -> tuple[Delivery, ...]:

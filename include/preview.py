@@ -18,11 +18,11 @@ from typing import Any
 
 from include.artifacts import report_of
 from include.deliver import add_delivery_options
-from include.errors import INTERRUPTED, PipelineError, one_line
+from include.errors import PipelineError, run_command
 from include.files import lock, replacing, scratch_folder, show
 from include.ledger import FILE_NAMES, Ledger
 from include.past import embedded, patiently
-from include.pipeline import deliver
+from include.pipeline import DeliveryFailed, deliver, failure_in
 from include.progress import shown, step
 from include.quality.page import page_of
 from include.quality.report import TREND_RUNS, written_reports
@@ -57,6 +57,8 @@ def preview(settings: Settings, *, run_id: str, **options: Any) -> Iterator[tupl
             if written is None:
                 raise
             report, error = written, raised
+        if error is None and (failure := failure_in(report)):
+            error = DeliveryFailed(failure)
         yield report, error
 
 
@@ -100,7 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="keep the report and its page there")
     options = parser.parse_args(arguments)
     now = datetime.now(UTC)
-    try:
+
+    def run() -> None:
         settings = load_settings()
         if options.input:
             settings = replace(settings, input_path=options.input.absolute())
@@ -116,16 +119,11 @@ def main(arguments: list[str] | None = None) -> int:
         ):
             kept = keep_report(report, options.to.absolute()) if options.to else None
             text = summary(kept or report, settings.output_path, is_kept=kept is not None)
-    except (PipelineError, OSError) as raised:
-        print(f"error: {one_line(raised)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    print(text)
-    if error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-    return 1 if error else 0
+        print(text)
+        if error:
+            raise error
+
+    return run_command(run)
 
 
 if __name__ == "__main__":

@@ -382,7 +382,7 @@ def _versions_kept(value: str) -> int:
 
 def _memory(value: str) -> str:
     found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]+)?) ?([KMGT]i?B|%)", value)
-    if not found or not 0 < float(found[1]) <= (100 if found[2] == "%" else 1_000_000):
+    if not found or float(found[1]) == 0 or (found[2] == "%" and float(found[1]) > 100):
         raise ValueError(f"must be an amount of memory such as 4GB, or a share of it such as 50%, but is {value!r}")
     return value
 

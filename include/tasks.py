@@ -76,7 +76,7 @@ def hold_turn(context: Any, _operator: Any = None) -> None:
     turns.hold(
         load_settings().landing_path,
         context["run_id"],
-        has_ended=lambda other: _working_run(other, get_current_context()["ti"]) is None,
+        has_ended=lambda other: _working_run(other, context["ti"]) is None,
     )
 
 
@@ -85,7 +85,7 @@ def in_turn(function: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> T:
-        hold_turn({"run_id": kwargs["dag_run"].run_id})
+        hold_turn(get_current_context())
         return function(*args, **kwargs)
 
     return fail_fast(call)
@@ -240,10 +240,9 @@ def quality_report(*, dag_run: Any, ti: Any, params: dict[str, Any]) -> str:
 
     settings = load_settings()
     states = ti.get_task_states(ti.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
+    after = ti.task.get_flat_relative_ids()
     failed = sorted(
-        task_id
-        for task_id, state in states.items()
-        if state in ("failed", "upstream_failed") and not task_id.startswith("assets.")  # they come after this one
+        task_id for task_id, state in states.items() if state in ("failed", "upstream_failed") and task_id not in after
     )
     failure = f"the run has failed tasks: {', '.join(failed)}" if failed else None
     is_preview = params["preview"]
@@ -271,11 +270,12 @@ def announce_assets(*, ti: Any, outlets: Any, outlet_events: Any) -> None:
         settings = load_settings()
         path = settings.data_quality_report_path / ti.xcom_pull(task_ids=LAST_TASK)
         report = Report.load(path)
-        described = assets.describe(settings, path, report, tuple(asset.name for asset in outlets))
+        names = tuple(asset.name for asset in outlets) if assets.is_news(report) else ()
+        described = assets.describe(settings, path, report, names)
     except Exception as error:
         log.exception("nothing is announced")
         raise AirflowSkipException(f"nothing is announced: {one_line(error)}") from None
-    if not assets.is_news(report):
+    if not described:
         raise AirflowSkipException("the run has changed nothing: nothing is announced")
     for name, extra in described.items():
         outlet_events[Asset(name)].extra = extra

@@ -73,7 +73,7 @@ def take_for_this_process(landing: Path, held: ExitStack) -> None:
     _turn(landing).unlink(missing_ok=True)
 
 
-def hold(landing: Path, run_id: str, *, has_ended: Callable[[str], bool] = lambda other: False) -> None:
+def hold(landing: Path, run_id: str, *, has_ended: Callable[[str], bool]) -> None:
     """Check that it is the turn of run `run_id`. If nobody has the turn (a task was cleared alone), the run gets it.
 
     `has_ended` is asked about another run that has the turn. Nothing releases the turn of a run that was killed, or of

@@ -1,6 +1,6 @@
 """Loads and warms up what tasks need once, in the process that forks the task processes, instead of in each task.
 
-Every Airflow process imports this module, so dbt is imported only in the functions that need it.
+Every Airflow process imports this module, so what few of them need is imported in the functions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from include.dbt.runner import collect_garbage_less_often
 from include.errors import one_line
 
 log = logging.getLogger(__name__)
@@ -37,6 +36,8 @@ class PreloadPlugin(AirflowPlugin):  # type: ignore[misc]
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
         """Do once what each task would otherwise repeat (include.dbt.cosmos.warm_up says what it costs)."""
         if runs_tasks(sys.argv):
+            from include.dbt.runner import collect_garbage_less_often
+
             collect_garbage_less_often()
         if forks_tasks(sys.argv):
             from include.dbt.cosmos import warm_up

@@ -323,7 +323,7 @@ class DatabricksWarehouse:
                 self.workspace.files.upload_from(target, str(source), overwrite=True)
         except NotFound as error:
             raise WarehouseError(
-                f"{self.settings.url}, volume {self.settings.volume}: {error} Create it, or correct DATABRICKS_VOLUME"
+                f"{self.settings.url}, volume {self.settings.volume} ({error}): create it, or correct DATABRICKS_VOLUME"
             ) from error
 
     def _uploaded_bytes(self, path: str) -> int | None:

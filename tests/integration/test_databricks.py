@@ -166,6 +166,14 @@ def test_a_service_principal_delivers_to_a_warehouse_that_is_still_starting_and_
     assert made_by(settings) == on_duckdb[5]
 
 
+def test_a_volume_that_is_not_there_is_named_with_what_to_do(settings: Settings) -> None:
+    assert settings.databricks
+    lost = replace(settings.databricks, volume=f"{settings.databricks.volume}x")
+    with pytest.raises(WarehouseError, match=r"landingx .*create it, or correct DATABRICKS_VOLUME") as error:
+        play(replace(settings, databricks=lost), 5, "first")
+    assert not error.value.is_transient
+
+
 def test_a_warehouse_that_is_not_there_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("include.warehouse.databricks.REACH_SECONDS", 1)
     assert settings.databricks is not None

@@ -8,7 +8,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +21,19 @@ from typing import Any
 import pytest
 
 from include import deliver as cli
+from include.errors import INTERRUPTED
 from include.files import lock
 from include.ingestion import IngestionError
 from include.ledger import Ledger
 from include.pipeline import DeliveryFailed, deliver
+from include.preview import main as preview_main
 from include.rebuild import rebuild
-from include.settings import Settings
+from include.settings import PROJECT_ROOT, Settings
+from include.turns import alone
 from include.warehouse import WarehouseError
 from tests.support.databases import execute
 from tests.support.deliveries import account, customer, day, write_extracts
-from tests.support.processes import error_line
+from tests.support.processes import error_line, wait_until
 from tests.support.settings import environment_of, settings_in
 from tests.support.tables import read_table, read_tables
 from tests.support.two_days import FIRST_DAY, break_snapshots
@@ -167,6 +175,47 @@ def test_a_rebuild_replaces_a_damaged_database_where_it_really_is(second_day: Se
     assert list(database.parent.iterdir()) == [database]
 
 
+def test_a_rebuild_plays_what_another_run_delivered_before_it_got_the_turn(
+    first_day: Settings, second_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+
+    @contextmanager
+    def alone_after_another(landing: Path, doing: str) -> Iterator[None]:
+        play(settings, 6, *SECOND_DAY)
+        with alone(landing, doing):
+            yield
+
+    monkeypatch.setattr("include.rebuild.alone", alone_after_another)
+
+    assert rebuild(settings) == 2
+    assert read_tables(settings) == read_tables(second_day)
+
+
+def test_ctrl_c_in_the_middle_is_one_line_and_the_next_run_finishes_the_delivery(
+    first_day: Settings, second_day: Settings, tmp_path: Path
+) -> None:
+    settings = copy_of(first_day, tmp_path / "copy")
+    write_extracts(settings.input_path, *SECOND_DAY)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "include.deliver", "--logical-date", day(6).isoformat()],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **environment_of(settings)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: Ledger.load(settings.landing_path).unfinished, seconds=60, every=0.05)
+    time.sleep(2)  # while dbt is imported, or runs
+
+    process.send_signal(signal.SIGINT)
+
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, error_line(stderr)) == (INTERRUPTED, "error: interrupted")
+    play(settings, 6, *SECOND_DAY)
+    assert read_tables(settings) == read_tables(second_day)
+
+
 def test_an_unfinished_delivery_is_finished_before_the_next(
     second_day: Settings, first_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,15 +318,20 @@ def test_tables_and_a_landing_from_different_backups_are_refused(
     play(settings, 7, *SECOND_DAY)
 
 
-def test_deliver_ends_with_status_1_where_the_report_says_fail(
-    first_day: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", [cli.main, preview_main], ids=["deliver", "preview"])
+def test_a_command_ends_with_status_1_where_the_report_says_fail(
+    first_day: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: Callable[[list[str]], int],
 ) -> None:
     settings = copy_of(first_day, tmp_path / "copy")
     execute(settings.duckdb_path, "delete from main_marts.account_summary")
     for variable, value in environment_of(settings).items():
         monkeypatch.setenv(variable, value)
 
-    assert cli.main(["--logical-date", day(5).isoformat()]) == 1
+    assert command(["--logical-date", day(5).isoformat()]) == 1
 
     assert "error: the quality report's verdict is fail: the balances do not add up" in capsys.readouterr().err
 

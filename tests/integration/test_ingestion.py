@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import duckdb
 import pytest
 
 from include import ingestion
+from include.errors import PipelineError
 from include.files import lock
 from include.ingestion import Ingestion, IngestionError, find_extracts, ingest, unfinished_before
 from include.ledger import Ledger
@@ -236,6 +238,16 @@ def test_a_date_more_than_a_day_ahead_of_the_clock_is_refused_naming_both(settin
     with pytest.raises(IngestionError, match=r"9062-01-06T02:00.* is more than a day ahead of the clock, 2\d\d\d-"):
         ingest(settings, logical_date=datetime(9062, 1, 6, 2, tzinfo=UTC), run_id="typed")
     assert everything_in(settings.landing_path) == {}
+
+
+def test_a_landed_file_that_is_gone_is_named_and_nothing_is_landed(first: Settings) -> None:
+    landed = first.landing_path / Ledger.load(first.landing_path).entries[-1].accounts.path
+    landed.unlink()
+    before = everything_in(first.landing_path)
+
+    with pytest.raises(PipelineError, match=re.escape(str(landed))):
+        ingest(first, logical_date=day(6), run_id="next")
+    assert everything_in(first.landing_path) == before
 
 
 def test_a_date_whose_year_lacks_a_digit_is_refused(settings: Settings) -> None:

@@ -56,6 +56,21 @@ def test_a_restored_database_is_as_it_was_at_its_checkpoint(path: Path) -> None:
     assert numbers(path) == [1]
 
 
+def test_a_database_behind_a_link_is_restored_where_it_is(path: Path) -> None:
+    execute(path, "create table t as select 1 as x")
+    volume = path.with_name("volume.duckdb")
+    path.replace(volume)
+    path.symlink_to(volume)
+    warehouse = DuckDBWarehouse(path)
+    warehouse.checkpoint()
+    execute(volume, "insert into t values (2)")
+
+    warehouse.restore()
+
+    assert path.is_symlink()
+    assert numbers(volume) == [1]
+
+
 def test_a_write_ahead_log_is_neither_lost_by_a_checkpoint_nor_kept_by_a_restore(path: Path) -> None:
     execute(path, "create table t as select 1 as x")
     crash = "import duckdb, os; c = duckdb.connect({!r}); c.execute('insert into t values ({})'); os._exit(9)"

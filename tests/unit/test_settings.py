@@ -21,17 +21,19 @@ PRINCIPAL = {
 }
 
 
-def test_every_default_is_the_one_that_env_example_shows() -> None:
+def env_example() -> dict[str, str]:
     lines = (PROJECT_ROOT / ".env.example").read_text().splitlines()
-    shown = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def test_every_default_is_the_one_that_env_example_shows() -> None:
+    shown = env_example()
     assert load_settings(shown) == load_settings({})
     assert set(shown) >= {*PRINCIPAL, "DATABRICKS_VOLUME", "DATABRICKS_CONN_ID", *load_settings({}).dbt_environment()}
 
 
 def test_a_copy_of_env_example_needs_only_what_databricks_needs() -> None:
-    lines = (PROJECT_ROOT / ".env.example").read_text().splitlines()
-    copied = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    assert load_settings(copied | DATABRICKS).dbt_target == "prod"
+    assert load_settings(env_example() | DATABRICKS).dbt_target == "prod"
 
 
 def test_dotenv_is_read_literally_and_an_empty_variable_does_not_hide_it(

@@ -193,6 +193,13 @@ def test_a_task_that_is_cleared_by_itself_takes_the_turn_of_a_run_that_has_ended
     assert turns.holder(landing) == "cleared"
 
 
+def test_a_run_whose_ingest_was_marked_by_hand_publishes_nothing_and_says_so(airflow: AirflowProcess) -> None:
+    airflow.add_run("marked", day(6))
+    state, log = airflow.run_task("marked", "exports.publish")
+    assert state == "failed"
+    assert "run marked has landed no delivery: clear the run from wait_for_turn on" in log
+
+
 def test_a_task_that_is_cleared_by_itself_takes_the_turn_that_nobody_has(
     airflow: AirflowProcess, landing: Path
 ) -> None:
