@@ -270,8 +270,8 @@ def announce_assets(*, ti: Any, outlets: Any, outlet_events: Any) -> None:
         settings = load_settings()
         path = settings.data_quality_report_path / ti.xcom_pull(task_ids=LAST_TASK)
         report = Report.load(path)
-        names = tuple(asset.name for asset in outlets) if assets.is_news(report) else ()
-        described = assets.describe(settings, path, report, names)
+        names = tuple(asset.name for asset in outlets)
+        described = assets.describe(settings, path, report, names) if assets.is_news(report) else {}
     except Exception as error:
         log.exception("nothing is announced")
         raise AirflowSkipException(f"nothing is announced: {one_line(error)}") from None

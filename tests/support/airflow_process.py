@@ -60,6 +60,10 @@ class AirflowProcess:
         """Set the last state of a run, as somebody may by hand: none of its tasks is looked at."""
         self._call("end_run", run_id=run_id, state=state)
 
+    def mark_task(self, run_id: str, task_id: str, state: str) -> None:
+        """Set the state of a task."""
+        self._call("mark_task", run_id=run_id, task_id=task_id, state=state)
+
     def mark_failed(self, run_id: str) -> str:
         """Mark a run failed, as the UI does, and return the state that it then has."""
         return str(self._call("mark_failed", run_id=run_id))
@@ -149,6 +153,12 @@ class _Server:
 
         with create_session() as session:
             self._run(session, run_id).state = state
+
+    def mark_task(self, run_id: str, task_id: str, state: str) -> None:
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            self._run(session, run_id).get_task_instance(task_id, session=session).state = state
 
     def mark_failed(self, run_id: str) -> str:
         from airflow.api.common.mark_tasks import set_dag_run_state_to_failed

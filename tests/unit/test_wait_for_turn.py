@@ -193,6 +193,25 @@ def test_a_task_that_is_cleared_by_itself_takes_the_turn_of_a_run_that_has_ended
     assert turns.holder(landing) == "cleared"
 
 
+def test_an_error_while_assets_are_announced_skips_the_task_so_that_the_run_stays_green(
+    airflow: AirflowProcess,
+) -> None:
+    airflow.add_run("unreported", day(6))
+    state, log = airflow.run_task("unreported", "assets.exports")
+    assert (state, "nothing is announced" in log) == ("skipped", True)
+
+
+@pytest.mark.parametrize(("task_id", "is_named"), [("assets.exports", False), ("marts.tests", True)])
+def test_the_report_looks_for_failures_before_it_and_not_after_it(
+    airflow: AirflowProcess, task_id: str, is_named: bool
+) -> None:
+    """If it is cleared alone, the tasks after it are still upstream_failed."""
+    airflow.add_run("again", day(6))
+    airflow.mark_task("again", task_id, "upstream_failed")
+    _, log = airflow.run_task("again", "quality_report")
+    assert (f"the run has failed tasks: {task_id}" in log) is is_named
+
+
 def test_a_run_whose_ingest_was_marked_by_hand_publishes_nothing_and_says_so(airflow: AirflowProcess) -> None:
     airflow.add_run("marked", day(6))
     state, log = airflow.run_task("marked", "exports.publish")
