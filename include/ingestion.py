@@ -17,7 +17,7 @@ from include import duckdb_paths, duckdb_session
 from include.csv_reader import BLOCK_BYTES, BadExtract, read_csv
 from include.entities import ENTITIES, Entity
 from include.errors import PipelineError, one_line
-from include.files import Locked, lock, replacing, scratch_folder
+from include.files import lock, replacing, scratch_folder
 from include.keys import compare_keys
 from include.landing import Column, declared_columns, declared_values, undeclared_headers
 from include.ledger import Delivery, FileRecord, Ledger, time_text
@@ -30,12 +30,18 @@ log = logging.getLogger(__name__)
 Outcome = Literal["landed", "resumed", "unchanged"]
 
 MAX_AHEAD = timedelta(days=1)
-EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 """How far a logical date may be ahead of the clock. A later one is a typing error, and would block all earlier days."""
+
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+"""The earliest logical date. One before it is a typing error."""
 
 
 class IngestionError(PipelineError):
     """The delivery is refused and nothing has changed. The message names the file or the times, and what to do."""
+
+
+class StillWritten(PipelineError):
+    """A file changed while it was read, and nothing else has changed. Another try may find it complete."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,8 @@ def ingest(
 
     `discard_unfinished` lets it replace the unfinished delivery of another run, whatever its date. Once the files are
     landed and before the ledger is written, `warehouse` keeps a checkpoint of its tables or, if this delivery replaces
-    an unfinished one, returns to the checkpoint from before that. Raises IngestionError, or PipelineError where another
-    try may succeed.
+    an unfinished one, returns to the checkpoint from before that. Raises IngestionError, or another PipelineError where
+    another try may succeed: StillWritten, or files.Locked while another process ingests.
     """
     try:
         with (
@@ -98,22 +104,21 @@ def ingest(
                     "not processed, and has to be finished first"
                 )
             paths = find_extracts(settings.input_path, logical_date, dated_folder_only=dated_folder_only)
-            seen = {name: _fingerprint(path) for name, path in paths.items()}
-            warnings = _old_files(paths, logical_date, settings.max_file_age_hours)
-            digests = {name: _receive(path, scratch / path.name) for name, path in paths.items()}
-            last = ledger.last
-            if last and not discards and _is_same(last, logical_date, digests):
-                update("the files are those of the last delivery")
-                return Ingestion("resumed" if last.state == "landed" else "unchanged", last, warnings)
+            with _unchanged(paths):
+                warnings = _old_files(paths, logical_date, settings.max_file_age_hours)
+                digests = {name: _receive(path, scratch / path.name) for name, path in paths.items()}
+                last = ledger.last
+                if last and not discards and _is_same(last, logical_date, digests):
+                    update("the files are those of the last delivery")
+                    return Ingestion("resumed" if last.state == "landed" else "unchanged", last, warnings)
 
-            max_drop_pct = 100.0 if accept_row_drop else settings.max_row_drop_pct
-            extracts = [
-                _Extract(settings, scratch, connection, entity, paths, digests, ledger.last_processed, update)
-                for entity in ENTITIES
-            ]
-            for extract in extracts:
-                extract.check_drop(max_drop_pct)
-            _check_unchanged(paths, seen)
+                max_drop_pct = 100.0 if accept_row_drop else settings.max_row_drop_pct
+                extracts = [
+                    _Extract(settings, scratch, connection, entity, paths, digests, ledger.last_processed, update)
+                    for entity in ENTITIES
+                ]
+                for extract in extracts:
+                    extract.check_drop(max_drop_pct)
             update("writing the landing")
             delivered_at = _delivered_at(ledger, logical_date)
             files = {extract.entity.file: extract.land(settings.landing_path, delivered_at) for extract in extracts}
@@ -123,7 +128,7 @@ def ingest(
             ledger.append(delivery)
             update(", ".join(f"{delivery.file(name).rows:,} {name}" for name in paths))
             return Ingestion("landed", delivery, warnings)
-    except (BadExtract, Locked) as error:
+    except BadExtract as error:
         raise IngestionError(str(error)) from error
     except duckdb.Error as error:  # such as a full disk, or a landed file that is gone
         raise PipelineError(f"{settings.landing_path}: {one_line(error)}") from error
@@ -237,12 +242,16 @@ def _old_files(paths: Mapping[str, Path], logical_date: datetime, max_age_hours:
     return tuple(warnings)
 
 
-def _check_unchanged(paths: Mapping[str, Path], seen: Mapping[str, tuple[int, int, int]]) -> None:
-    for name, path in paths.items():
-        if _fingerprint(path) != seen[name]:
-            raise IngestionError(
-                f"{path} changed while it was read: wait until the sender has finished it, and try again"
-            )
+@contextmanager
+def _unchanged(paths: Mapping[str, Path]) -> Iterator[None]:
+    """Raise StillWritten if a file changes while the body reads it, whatever the body finds wrong with it."""
+    before = {path: _fingerprint(path) for path in paths.values()}
+    try:
+        yield
+    finally:
+        for path, fingerprint in before.items():
+            if _fingerprint(path) != fingerprint:
+                raise StillWritten(f"{path} changed while it was read: try again when its sender has finished it")
 
 
 def _receive(path: Path, copy: Path) -> str:

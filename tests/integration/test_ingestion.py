@@ -13,8 +13,8 @@ import pytest
 
 from include import ingestion
 from include.errors import PipelineError
-from include.files import lock
-from include.ingestion import Ingestion, IngestionError, find_extracts, ingest, unfinished_before
+from include.files import Locked, lock
+from include.ingestion import Ingestion, IngestionError, StillWritten, find_extracts, ingest, unfinished_before
 from include.ledger import Ledger
 from include.settings import Settings
 from include.warehouse import open_warehouse
@@ -383,26 +383,35 @@ def test_a_logical_date_east_of_utc_belongs_to_its_day_in_utc(settings: Settings
     assert found["accounts"].parent.name == "2026-01-06"
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(first: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "written_so_far", ["", "CustomerID,Name", "CustomerID,Name,HasLoan\n", "CustomerID,Name,HasLoan\n1,Ada,no\n"]
+)
+def test_a_file_that_changes_while_it_is_read_is_for_another_try_wherever_it_ended(
+    first: Settings, monkeypatch: pytest.MonkeyPatch, written_so_far: str
+) -> None:
     before = Ledger.load(first.landing_path).entries
-    write_extracts(first.input_path, [*CUSTOMERS, customer("5")], ACCOUNTS)
+    write_extracts(first.input_path, CUSTOMERS, ACCOUNTS)
+    customers = first.input_path / "customers.csv"
+    complete = customers.read_text()
+    customers.write_text(written_so_far)
     read = ingestion.read_csv
 
-    def append_while_reading(path: Path, *others: object, name: Path, **named: object) -> object:
-        with name.open("a") as file:
-            file.write(f"{customer('6')}\n")
-        return read(path, *others, name=name, **named)
+    def write_the_rest(*arguments: object, **named: object) -> object:
+        customers.write_text(complete)
+        return read(*arguments, **named)
 
-    monkeypatch.setattr(ingestion, "read_csv", append_while_reading)
-    with pytest.raises(IngestionError, match=r"customers\.csv changed while it was read"):
-        land(first, 6)
+    with monkeypatch.context() as patch:
+        patch.setattr(ingestion, "read_csv", write_the_rest)
+        with pytest.raises(StillWritten, match=r"customers\.csv changed while it was read"):
+            land(first, 6)
     assert Ledger.load(first.landing_path).entries == before
+    assert land(first, 6).outcome == "landed"
 
 
 def test_two_ingestions_at_once_do_not_mix(first: Settings) -> None:
     with (
         lock(first.landing_path / ".ingest.lock", "ingesting a delivery (run other)"),
-        pytest.raises(IngestionError, match=rf"process {os.getpid()} is ingesting a delivery \(run other\)"),
+        pytest.raises(Locked, match=rf"process {os.getpid()} is ingesting a delivery \(run other\)"),
     ):
         land(first, 6)
 

@@ -12,7 +12,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.dbt.cosmos import collect_run_results
-from include.ingestion import IngestionError
+from include.files import Locked
+from include.ingestion import IngestionError, StillWritten
 from include.tasks import fail_fast
 from include.warehouse import StatementRejected, WarehouseBusy, WarehouseError, is_rejection
 
@@ -74,6 +75,8 @@ def test_a_lost_connection_leaves_its_task_to_be_tried_again(
     ("error", "raised"),
     [
         (IngestionError("older"), AirflowFailException),
+        (StillWritten("changed while it was read"), StillWritten),
+        (Locked("another process is ingesting"), Locked),
         (StatementRejected("no such table"), AirflowFailException),
         (WarehouseError("wrong token"), AirflowFailException),
         (WarehouseError("can't be reached", is_transient=True), WarehouseError),
