@@ -8,8 +8,18 @@ class PipelineError(Exception):
     """An error that a person must fix. The message says what is wrong and what to do, and needs no traceback."""
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Return True if Ctrl-C is behind the error. Some libraries turn a KeyboardInterrupt into an error of their own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
 def one_line(error: BaseException) -> str:
-    """Return an error's message in one line; for an OSError, the path and the reason."""
+    """Return an error's message in one line; for an OSError, the path and the reason; "interrupted" after Ctrl-C."""
+    if is_interrupt(error):
+        return "interrupted"
     if isinstance(error, OSError) and error.strerror:
         path = error.filename2 or error.filename
         return f"{path}: {error.strerror}" if path is not None else error.strerror
@@ -24,10 +34,10 @@ def run_command(command: Callable[[], object]) -> int:
     """Call the function of a command; return 0, or 1 or INTERRUPTED after one line on stderr that says why."""
     try:
         command()
-    except (PipelineError, OSError) as error:
+    except BaseException as error:
+        is_stopped = is_interrupt(error)
+        if not (is_stopped or isinstance(error, (PipelineError, OSError))):
+            raise
         print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return INTERRUPTED if is_stopped else 1
     return 0

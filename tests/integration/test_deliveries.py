@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -205,9 +204,8 @@ def test_ctrl_c_in_the_middle_is_one_line_and_the_next_run_finishes_the_delivery
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: Ledger.load(settings.landing_path).unfinished, seconds=60, every=0.05)
-    time.sleep(2)  # while dbt is imported, or runs
-
+    log = settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.wal")  # is there while dbt writes
+    wait_until(log.exists, seconds=60, every=0.05)
     process.send_signal(signal.SIGINT)
 
     _, stderr = process.communicate(timeout=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,6 +31,18 @@ def test_a_logical_date_that_cannot_be_used_is_refused_with_one_that_can(
     assert message in capsys.readouterr().err
 
 
+def interrupted(*_: object, **__: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def interrupted_in_a_library(*_: object, **__: object) -> NoReturn:
+    try:
+        raise KeyboardInterrupt
+    except BaseException:
+        raise ValueError("not valid") from None
+
+
+@pytest.mark.parametrize("stop", [interrupted, interrupted_in_a_library])
 @pytest.mark.parametrize(
     ("command", "called"),
     [
@@ -40,16 +53,18 @@ def test_a_logical_date_that_cannot_be_used_is_refused_with_one_that_can(
     ids=["deliver", "preview", "rebuild"],
 )
 def test_ctrl_c_ends_a_command_in_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: object, called: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    command: Callable[[list[str]], int],
+    called: str,
+    stop: Callable[..., NoReturn],
 ) -> None:
-    def interrupted(*args: object, **options: object) -> NoReturn:
-        raise KeyboardInterrupt
-
     monkeypatch.setenv("LANDING_PATH", str(tmp_path / "landing"))
     monkeypatch.setenv("DUCKDB_PATH", str(tmp_path / "duckdb" / "lc.duckdb"))
-    monkeypatch.setattr(called, interrupted)
+    monkeypatch.setattr(called, stop)
 
-    assert command([]) == INTERRUPTED  # type: ignore[operator]
+    assert command([]) == INTERRUPTED
 
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert line.startswith("error: interrupted")
