@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback  # type: ignore[attr-defined]  # its stub
-from airflow.sdk.configuration import conf
+from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 from airflow.sdk.module_loading import import_string
@@ -63,14 +63,13 @@ class Alert:
 
 
 def event_of(report: Report, previous: Verdict | None) -> Event | None:
-    """Return the event that a run should be reported as, or None; `previous` is the verdict of the run before.
+    """Return the event that a run should be reported as, or None; `previous` is the last verdict that counts.
 
-    Refused and red runs are always reported. Other runs are reported if the verdict is worse or better than before. A
-    run whose delivery was already processed is not reported: it says nothing about the delivery that people wait for.
+    Refused and red runs are always reported. Other runs are reported if the verdict is worse or better than before.
     """
     if report.verdict == "fail":
         return "refused" if report.run.outcome == "refused" else "red"
-    if report.run.outcome == "unchanged" or previous in (None, report.verdict):
+    if previous in (None, report.verdict):
         return None
     return "worse" if previous == "pass" else "good again"
 
@@ -78,8 +77,11 @@ def event_of(report: Report, previous: Verdict | None) -> Event | None:
 def previous_verdict(report: Report) -> Verdict | None:
     """Return the verdict of the previous run from the report's trend, or None if there was none.
 
-    Runs that changed nothing don't count, nor do deliveries that a later run finished first: it reports both.
+    Runs that changed nothing don't count, nor do deliveries that a later run finished first: it reports both. For a run
+    that has itself changed nothing it is None: it says nothing about the delivery that people wait for.
     """
+    if report.run.outcome == "unchanged":
+        return None
     return next(
         (
             entry.verdict
@@ -115,13 +117,19 @@ def run_failed(context: Mapping[str, Any]) -> None:
         if sent and sent.event in ("red", "refused"):
             log.info("run %s has sent its message: %s", run_id, sent.event)
             return
-        path = report_of(settings.data_quality_report_path, run_id)
-        if path:
-            from include.quality.report import Report
+        from include.quality.report import Report
 
-            alert = _of_report("red", Report.load(path), path)
-        else:
-            alert = _alert("red", run_id, {"why": "the run failed and could not write a quality report", "run": run_id})
+        path = report_of(settings.data_quality_report_path, run_id)
+        report = Report.load(path) if path else None
+        conf = getattr(context.get("dag_run"), "conf", None) or {}
+        if conf.get("preview") or (report and report.run.is_preview):
+            log.info("run %s is a preview: nobody waits for it", run_id)
+            return
+        if path and report and report.verdict == "fail":
+            alert = _of_report("red", report, path)
+        else:  # no report, or one of an earlier try
+            why = "the run failed and could not write a quality report that says why"
+            alert = _alert("red", run_id, {"why": why, "run": run_id})
         _send_once(settings, alert, "fail")
 
 
@@ -194,8 +202,9 @@ def _send_once(settings: Settings, alert: Alert, verdict: Verdict) -> None:
     if before and before.event == alert.event:
         log.info("run %s has sent its message: %s", alert.run_id, alert.event)
         return
+    notifiers = list(_notifiers(settings.alerts))
     _remember(settings, alert.run_id, _Sent(alert.event, verdict))
-    sent = [_send(notifier, alert) for notifier in _notifiers(settings.alerts)]
+    sent = [_send(notifier, alert) for notifier in notifiers]
     if not any(sent):
         _remember(settings, alert.run_id, before)
 
@@ -233,7 +242,7 @@ def _of_report(event: Event, report: Report, path: Path) -> Alert:
 
 def _alert(event: Event, run_id: str, facts: Mapping[str, str]) -> Alert:
     """Return a message with these facts. The subject contains nothing that the sender of a file can choose."""
-    base = conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/")
+    base = airflow_conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/")
     url = f"{base}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}"
     lines = {what: " ".join(fact.split()) for what, fact in facts.items()}
     rows = "".join(
@@ -264,7 +273,8 @@ def _notifiers(alerts: AlertSettings) -> Iterator[BaseNotifier]:
         mail.hook = OneTry(smtp_conn_id=mail.smtp_conn_id)
         yield mail
     if alerts.notifier:
-        yield import_string(alerts.notifier)(**alerts.notifier_args)
+        with _nothing_raised():
+            yield import_string(alerts.notifier)(**alerts.notifier_args)
 
 
 def _send(notifier: BaseNotifier, alert: Alert) -> bool:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from include import alerts
 from include.ingestion import IngestionError, ingest
 from include.ledger import Ledger
-from include.pipeline import ingest_delivery, write_report
+from include.pipeline import deliver, ingest_delivery, write_report
 from include.settings import Settings
 from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.mail import MailServer, body, mail_server, silent_server, smtp_default
@@ -48,6 +49,12 @@ def refuse(settings: Settings, run_id: str = "run_6", header: str = "AccountID,C
     with pytest.raises(IngestionError):
         ingest_delivery(settings, logical_date=day(6), run_id=run_id)
     return write_report(settings, run_id=run_id)
+
+
+def deliver_good(settings: Settings, run_id: str) -> Path:
+    """Deliver files without a fault, again if they were; return the path of the run's report."""
+    write_extracts(settings.input_path, [customer()], [account()])
+    return deliver(settings, logical_date=day(6), run_id=run_id)
 
 
 def test_a_refused_delivery_is_one_mail_with_reason_counts_and_link(settings: Settings, mail: MailServer) -> None:
@@ -126,6 +133,19 @@ def test_a_notifier_that_fails_does_not_keep_the_other_from_sending(
     assert len(mail.messages) == 1
 
 
+def test_a_notifier_that_cannot_be_made_sends_once_its_setting_is_right(
+    settings: Settings, mail: MailServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = settings_in(tmp_path, ALERT_NOTIFIER="airflow.providers.smtp.notifications.smtp.SmtpNotifierr")
+    report = refuse(settings)
+    alerts.notify(wrong, report)
+    assert "no message was sent" in caplog.text
+
+    alerts.notify(settings, report)
+
+    assert len(mail.messages) == 1
+
+
 def test_without_a_server_nothing_is_raised_and_the_message_is_sent_another_time(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -186,6 +206,41 @@ def test_a_failed_run_without_a_report_is_told(settings: Settings, mail: MailSer
     (message,) = mail.messages
     assert "could not write a quality report" in body(message)
     assert "/runs/scheduled__2026-01-06T02%3A00%3A00%2B00%3A00" in body(message)
+
+
+def test_a_failed_run_whose_report_is_of_an_earlier_try_is_not_told_with_its_good_news(
+    settings: Settings, mail: MailServer
+) -> None:
+    deliver_good(settings, "run_6")
+
+    alerts.run_failed({"run_id": "run_6"})
+
+    (message,) = mail.messages
+    assert "could not write a quality report" in body(message)
+    assert "pass" not in body(message)
+
+
+def test_a_red_run_that_is_cleared_and_finds_its_delivery_processed_is_told_as_good_again(
+    settings: Settings, mail: MailServer
+) -> None:
+    """As when the last task was killed each time, after the exports were published."""
+    deliver_good(settings, "run_6")
+    alerts.run_failed({"run_id": "run_6"})
+
+    alerts.notify(settings, deliver_good(settings, "run_6"))
+
+    assert mail.subjects == ["lc_pipeline is red", "lc_pipeline is good again"]
+
+
+@pytest.mark.parametrize("has_report", [True, False])
+def test_a_preview_that_fails_is_told_nobody(settings: Settings, mail: MailServer, has_report: bool) -> None:
+    if has_report:
+        write_report(settings, run_id="preview", failure="another preview is running", is_preview=True)
+    conf = {} if has_report else {"preview": True}
+
+    alerts.run_failed({"run_id": "preview", "dag_run": SimpleNamespace(conf=conf)})
+
+    assert mail.messages == []
 
 
 def late(run_type: str = "scheduled") -> dict[str, Any]:

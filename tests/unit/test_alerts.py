@@ -56,10 +56,12 @@ def test_a_refused_delivery_is_told_each_time(before: Verdict | None) -> None:
     assert event_of(report("fail", "refused"), before) == "refused"
 
 
-@pytest.mark.parametrize("before", [None, *get_args(Verdict)])
+@pytest.mark.parametrize("before", get_args(Verdict))
 @pytest.mark.parametrize("now", get_args(Verdict))
-def test_of_a_run_that_changed_nothing_only_a_failure_is_told(before: Verdict | None, now: Verdict) -> None:
-    assert event_of(report(now, "unchanged"), before) == ("red" if now == "fail" else None)
+def test_of_a_run_that_changed_nothing_only_a_failure_is_told(before: Verdict, now: Verdict) -> None:
+    unchanged = report(now, "unchanged", entry("before", before))
+
+    assert event_of(unchanged, previous_verdict(unchanged)) == ("red" if now == "fail" else None)
 
 
 def test_the_first_run_has_none_before_it() -> None:
