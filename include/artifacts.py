@@ -41,6 +41,13 @@ def keep_run_results(settings: Settings, run_id: str, name: str, target: Path) -
     return kept
 
 
+def forget_results(settings: Settings, run_id: str) -> None:
+    """Remove what an earlier try of the run has left of dbt's results and of its steps. It was about other files."""
+    for path in artifacts_dir(settings, run_id).iterdir():
+        if path.name.endswith((f".{RUN_RESULTS}", STEP_SUFFIX)):
+            path.unlink(missing_ok=True)
+
+
 def report_name(time: datetime, run_id: str, *, is_preview: bool = False) -> str:
     """Return the name of a run's report, without a suffix. Previews have another prefix, so no list includes them."""
     return f"{'preview' if is_preview else 'quality_report'}_{time:%Y%m%dT%H%M%S%fZ}_{run_key(run_id)}"

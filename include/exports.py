@@ -138,8 +138,8 @@ def _manifest(folder: Path, run_id: str, delivered_at: datetime) -> dict[str, An
 
 
 def _count_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    # By default, DuckDB reads no row of more than 2 MB.
-    csv = "header = true, all_varchar = true, delim = ',', quote = '\"', max_line_size = 2147483647"
+    # Without its options, DuckDB guesses them from the values. By default, it reads no row of more than 2 MB.
+    csv = "header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', max_line_size = 2147483647"
     options = csv if path.suffix == ".csv" else ""
     row = connection.execute(f"select count(*) from {duckdb_paths.read(path.suffix[1:], path, options)}").fetchone()
     return int(row[0]) if row else 0

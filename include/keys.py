@@ -26,8 +26,9 @@ _LAST = "\U0010ffff"
 
 
 def _received(column: str) -> str:
-    """Return the expression for the key of a record. A stray quote in a record that breaks at one is not part of it."""
-    return f"if(malformed_reason like '%quote%', replace({column}, '\"', ''), {column})"
+    """Return the expression for the key of a record, by the rules of dbt/macros/cleaning/key_received.sql."""
+    is_quoted = f"coalesce(contains(raw_record, '\"' || replace({column}, '\"', '\"\"') || '\"'), false)"
+    return f"if(malformed_reason like '%quote%' and not {is_quoted}, replace({column}, '\"', ''), {column})"
 
 
 def _trimmed(key: str) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.artifacts import artifacts_dir, timed_step
+from include.artifacts import artifacts_dir, forget_results, timed_step
 from include.dbt.manifest import current_manifest, load_manifest
 from include.dbt.runner import NodeProgress, run_dbt
 from include.errors import PipelineError, one_line
@@ -123,6 +123,8 @@ def ingest_delivery(
                 warehouse=warehouse,
             )
             outcome, delivered_at = ingestion.outcome, ingestion.delivery.delivered_at
+            if outcome == "landed":
+                forget_results(settings, run_id)
             warnings = ingestion.warnings
             warehouse.receive(settings.landing_path, ingestion.delivery)
         return ingestion

@@ -10,6 +10,7 @@ from textwrap import wrap
 
 from include.explain.model import Episode, Event, Explanation, Interest, Received
 from include.quality.page import environment
+from include.terminal import printable
 
 WIDTH = 80
 _LABEL = 12
@@ -103,7 +104,7 @@ def arithmetic(interest: Interest) -> tuple[str, ...]:
 
 def without_version(episode: Episode) -> str:
     """Return why there is no version."""
-    return "none: it has never come in a valid record" if episode.received else "none: it is absent"
+    return "none: it has no valid record" if episode.received else "none: it is absent"
 
 
 def record_in_words(received: Received) -> str:
@@ -122,8 +123,7 @@ def when(time: datetime) -> str:
 
 
 def _labelled(label: str, text: str) -> Iterator[str]:
-    shown = "".join(char if char.isprintable() else f"<U+{ord(char):04X}>" for char in text)
-    lines = wrap(shown, WIDTH - _LABEL) or [""]
+    lines = wrap(printable(text), WIDTH - _LABEL) or [""]
     yield f"  {label:<{_LABEL - 2}}{lines[0]}".rstrip()
     yield from (" " * _LABEL + line for line in lines[1:])
 

@@ -12,6 +12,7 @@ from include.quality.page import page_of
 from include.quality.report import KeyChanges, Report, newest_report
 from include.quality.verdict import PROBLEM_STATUSES
 from include.settings import load_settings
+from include.terminal import printable
 
 
 def summary(path: Path, output_path: Path, *, is_kept: bool = True) -> str:
@@ -74,7 +75,7 @@ def summary(path: Path, output_path: Path, *, is_kept: bool = True) -> str:
         lines.append(f"page       {_shown(page_of(path))}")
     lines.append(f"why        {report.why}")
     lines.append(f"verdict    {report.verdict}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))  # account ids may have any characters
 
 
 def _describe(changes: KeyChanges) -> str:

@@ -50,6 +50,21 @@ def test_csv_is_quoted_where_needed_ordered_by_key_and_in_utc(warehouse: DuckDBW
     assert keys == list(range(1, 13))
 
 
+@pytest.mark.parametrize("names", [["o'\", b"], ["'bob\n'", "c", '", d'], ["#1", '\\"']])
+def test_names_that_hold_quotes_do_not_change_how_rows_are_counted(
+    warehouse: DuckDBWarehouse, tmp_path: Path, names: list[str]
+) -> None:
+    with duckdb.connect(warehouse.path) as connection:
+        connection.execute("delete from main_marts.customer_profile")
+        for number, name in enumerate(names):
+            connection.execute("insert into main_marts.customer_profile values (?, ?, true, now())", [number, name])
+    write_exports(warehouse, tmp_path / "out", run_id="one")
+
+    manifest = json.loads(publish_exports(tmp_path / "out", run_id="one", delivered_at=day(5)).read_text())
+
+    assert manifest["files"]["customer_profile.csv"]["rows"] == len(names)
+
+
 def test_a_row_of_several_megabytes_is_exported_too(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
     with duckdb.connect(warehouse.path) as connection:
         connection.execute("insert into main_marts.customer_profile select 99, repeat('ann ', 800000), true, now()")

@@ -19,9 +19,11 @@ from include.ingestion import IngestionError, ingest
 from include.pipeline import ingest_delivery, write_report
 from include.quality.report import SCHEMA_PATH, SCHEMA_VERSION, newest_report
 from include.quality.summary import main as summary_main
+from include.quality.summary import summary
 from include.quality.tables import failing_rows
 from include.settings import Settings
 from include.warehouse.duckdb import DuckDBWarehouse
+from tests.support import reports as made_reports
 from tests.support.deliveries import account, customer, day, write_extracts
 from tests.support.processes import held_by_another_process
 
@@ -169,12 +171,37 @@ def test_tables_of_a_later_delivery_are_not_described_as_those_of_an_earlier_one
     ]
 
 
+def test_other_files_of_the_same_run_have_no_results_of_an_earlier_try(settings: Settings) -> None:
+    """As when a run is cleared after the sender has corrected a file."""
+    write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
+    ingest_delivery(settings, logical_date=day(5), run_id="run")
+    leave_results(settings, "run")
+    ingest_delivery(settings, logical_date=day(5), run_id="run")
+    assert read(write_report(settings, run_id="run"))["totals"]["tests"]["not_run"] == 0
+
+    write_extracts(settings.input_path, [*CUSTOMERS, customer("3")], ACCOUNTS)
+    ingest_delivery(settings, logical_date=day(5), run_id="run")
+
+    assert read(write_report(settings, run_id="run"))["totals"]["tests"]["pass"] == 0
+
+
 def test_at_most_a_few_failing_rows_are_shown(tmp_path: Path) -> None:
     duckdb.connect(tmp_path / "db.duckdb").close()
 
     rows = failing_rows(DuckDBWarehouse(tmp_path / "db.duckdb"), "(select range as customer_id from range(100))")
 
     assert [row["customer_id"] for row in rows] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_key_writes_no_line_of_its_own_into_the_summary(settings: Settings, tmp_path: Path) -> None:
+    path = made_reports.write(
+        tmp_path, made_reports.report(orphan_accounts=made_reports.orphans("A\nverdict    pass\x1b[1m"))
+    )
+
+    lines = summary(path.with_suffix(".json"), settings.output_path).splitlines()
+
+    assert [line for line in lines if line.startswith("verdict")] == lines[-1:]
+    assert "A<U+000A>verdict    pass<U+001B>[1m" in "\n".join(lines)
 
 
 def test_the_summary_of_the_newest_report_says_why_a_delivery_was_refused(

@@ -21,7 +21,7 @@ SPELLINGS: dict[int | str, tuple[list[str], list[str]]] = {
     7: (["7", "07", "007", " 7", "7\t"], ['0"7', '"07', '7"']),
     70: (["70"], []),
 }
-"""Spellings of a key in any record, and in those that break at a quote: there, a stray quote is not part of it."""
+"""Spellings of a key in any record, and in those that break at its quote, where a stray quote is not part of it."""
 
 NO_KEY = ("A1x", "7 0", "0", "null", "", " ", None)
 
@@ -31,15 +31,23 @@ def test_a_key_is_found_in_every_spelling_and_no_other_is(key: int | str) -> Non
     every_spelling = [spelling for pair in SPELLINGS.values() for spellings in pair for spelling in spellings]
     with duckdb.connect() as connection:
         connection.execute(
-            "create table landed as select * from (select unnest(?::varchar[]) as spelling) "
-            "cross join (values (null), ('expected 4 fields, found 3'), ('quote in an unquoted field')) "
-            "as reasons(malformed_reason)",
+            """
+            create table landed as
+            select *, case record when 'quoted' then '"' || replace(spelling, '"', '""') || '",1,"2' end as raw_record
+            from (select unnest(?::varchar[]) as spelling)
+            cross join (values
+                ('well-formed', null),
+                ('short', 'expected 4 fields, found 3'),
+                ('broken', 'quote in an unquoted field'),
+                ('quoted', 'unclosed quote')
+            ) as records(record, malformed_reason)
+            """,
             [[*every_spelling, *NO_KEY]],
         )
-        found = connection.execute(f"select * from landed where {has_key('spelling', key)}").fetchall()
+        found = connection.execute(f"select spelling, record from landed where {has_key('spelling', key)}").fetchall()
 
     in_any, in_broken = SPELLINGS[key]
-    expected = [(spelling, reason) for spelling in in_any for reason in (None, "expected 4 fields, found 3")]
+    expected = [(spelling, record) for spelling in in_any for record in ("well-formed", "short", "quoted")]
     has_quote = isinstance(key, str) and '"' in key
-    expected += [(spelling, "quote in an unquoted field") for spelling in (*in_any, *in_broken) if not has_quote]
+    expected += [(spelling, "broken") for spelling in (*in_any, *in_broken) if not has_quote]
     assert sorted(found, key=str) == sorted(expected, key=str)

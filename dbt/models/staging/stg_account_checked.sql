@@ -6,15 +6,11 @@ with records as (
 
 ),
 
--- A record that breaks at a quote is split at its commas, so that a stray quote may stand in its key. It must not hide
--- whose record it is: that key's history stays open.
 received as (
 
     select
         *,
-        case
-            when malformed_reason like '%quote%' then replace(account_id, '"', '') else account_id
-        end as key_received
+        {{ key_received('account_id') }} as key_received
     from records
 
 ),

@@ -1,0 +1,6 @@
+"""Text of the sender's on a terminal."""
+
+
+def printable(text: str) -> str:
+    """Return the text with each control character, line break and invisible character as its code, e.g. <U+001B>."""
+    return "".join(char if char.isprintable() else f"<U+{ord(char):04X}>" for char in text)
