@@ -39,7 +39,7 @@ export AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME="${AIRFLOW__SCHEDULER__SCHE
 
 # Listen on loopback only, without a login: only users of this machine can reach it.
 export AIRFLOW__API__HOST="${AIRFLOW__API__HOST:-127.0.0.1}"
-export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True
+export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="${AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS:-True}"
 
 # Telemetry would make every start slower.
 export AIRFLOW__COSMOS__ENABLE_TELEMETRY=False

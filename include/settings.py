@@ -444,11 +444,18 @@ def _host(value: str) -> str:
     """Return the host name, with its port if there is one."""
     found = re.fullmatch(r"(?:(https?)://)?([A-Za-z0-9.-]+)(:[0-9]+)?/?", value)
     if not found:
-        raise ValueError(f"must be a workspace's host such as adb-1234.5.azuredatabricks.net, but is {value!r}")
+        raise ValueError(
+            f"must be a workspace's host such as adb-1234.5.azuredatabricks.net, but is {_without_secrets(value)}"
+        )
     scheme, name, port = found.groups(default="")
     if scheme == "http":
         raise ValueError(f"must be reached by https, or the token could be read on the way, but is {value!r}")
     return name + port
+
+
+def _without_secrets(value: str) -> str:
+    """Return a value for a message: quoted, or described if it may be an address with a token or password."""
+    return "an address with a user or a token" if "@" in value else repr(value)
 
 
 def _local_warehouse(value: str) -> tuple[str, str]:
@@ -457,7 +464,7 @@ def _local_warehouse(value: str) -> tuple[str, str]:
     if not found:
         raise ValueError(
             "must be a local warehouse's address such as http://127.0.0.1:8899/sql/1.0/warehouses/local, "
-            f"but is {value!r}"
+            f"but is {_without_secrets(value)}"
         )
     return found[1], found[2]
 

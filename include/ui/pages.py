@@ -2,6 +2,7 @@
 
     /data-quality/                             the index of all reports
     /data-quality/<name>.html                  a page from the folder of the reports
+    /data-quality/<name>.json                  a report itself
     /data-quality/dags/<DAG>/runs/<run id>     redirects to the page of a run
     /data-quality/explain/<entity>/<key>       the explanation of an account or a customer
 
@@ -33,6 +34,7 @@ _KEY = re.compile(rb'<bdi data-key="(account|customer)">(%b)</bdi>' % PLAIN_KEY.
 """A key in a page. Here it becomes a link to its explanation."""
 
 _PAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.html")
+_REPORT = re.compile(r"(quality_report|preview)_[0-9]{8}T[0-9]{12}Z_[A-Za-z0-9._-]+\.json")
 
 
 def create_app() -> FastAPI:
@@ -74,8 +76,9 @@ def create_app() -> FastAPI:
 
 
 def read_page(folder: Path, name: str) -> bytes | None:
-    """Return an HTML file's content, or None if `folder` has no regular file (links don't count) of that name."""
-    if not _PAGE.fullmatch(name):
+    """Return the content of a page or a report, or None if `folder` has no regular file (links don't count) of that
+    name."""
+    if not (_PAGE.fullmatch(name) or _REPORT.fullmatch(name)):
         return None
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -109,6 +112,8 @@ def _explanation(entity: str, key: str) -> Response:
 
 def _page(name: str) -> Response | None:
     content = read_page(load_settings().data_quality_report_path, name)
+    if content is not None and _REPORT.fullmatch(name):
+        return Response(content, media_type="application/json")
     return None if content is None else HTMLResponse(_KEY.sub(rb'<a href="explain/\1/\2">\2</a>', content))
 
 

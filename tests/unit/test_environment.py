@@ -42,9 +42,10 @@ def test_a_value_in_dotenv_arrives_as_it_is_written(tmp_path: Path, line: str, e
 
 
 def test_the_environment_goes_before_dotenv_and_dotenv_before_env_sh(tmp_path: Path) -> None:
-    lines = ["AIRFLOW__CORE__PARALLELISM=8", "AIRFLOW__API__HOST=0.0.0.0", "# AIRFLOW__A__B=1"]
+    everybody = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"
+    lines = ["AIRFLOW__CORE__PARALLELISM=8", "AIRFLOW__API__HOST=0.0.0.0", f"{everybody}=False", "# AIRFLOW__A__B=1"]
     found = environment_of(tmp_path, lines, AIRFLOW__API__HOST="::1")
-    assert (found["AIRFLOW__CORE__PARALLELISM"], found["AIRFLOW__API__HOST"]) == ("8", "::1")
+    assert (found["AIRFLOW__CORE__PARALLELISM"], found["AIRFLOW__API__HOST"], found[everybody]) == ("8", "::1", "False")
     assert "AIRFLOW__A__B" not in found
 
 

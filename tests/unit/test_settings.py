@@ -130,6 +130,20 @@ def test_an_address_that_is_not_on_this_machine_is_refused(uri: str) -> None:
         load_settings(LOCAL | {"DATABRICKS_CONNECTION_URI": uri})
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        LOCAL | {"DATABRICKS_CONNECTION_URI": "databricks://token:dapi-secret@adb.example?http_path=/sql/x"},
+        DATABRICKS | {"DATABRICKS_HOST": "https://token:dapi-secret@adb.example"},
+    ],
+    ids=["address", "host"],
+)
+def test_an_address_with_a_token_is_refused_without_showing_it(variables: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="but is an address with a user or a token") as error:
+        load_settings(variables)
+    assert "dapi" not in str(error.value)
+
+
 def test_secrets_are_not_in_what_is_printed_of_the_settings() -> None:
     for variables in (DATABRICKS, PRINCIPAL):
         settings = load_settings(variables)

@@ -16,6 +16,7 @@ from include.ui.guard import Guard
 from include.ui.pages import read_page
 
 SCHEDULED = "scheduled__2026-01-05T02:00:00+00:00"
+REPORT = "quality_report_20260105T020000000000Z_now.json"
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "artifacts").mkdir(parents=True)
     (folder / "index.html").write_text("the index")
     (folder / "report.json").write_text("secret")
+    (folder / REPORT).write_text("the report")
     (folder / "artifacts" / "page.html").write_text("secret")
     (tmp_path / "secret.html").write_text("secret")
     (folder / "link.html").symlink_to(tmp_path / "secret.html")
@@ -35,8 +37,9 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_page_is_read(folder: Path) -> None:
+def test_a_page_and_a_report_are_read(folder: Path) -> None:
     assert read_page(folder, "index.html") == b"the index"
+    assert read_page(folder, REPORT) == b"the report"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +64,10 @@ def test_a_page_is_read(folder: Path) -> None:
         "INDEX.HTML",
         ".hidden.html",
         "report.json",
+        f"../reports/{REPORT}",
+        f"{REPORT}\n",
+        REPORT.replace("_now", "_../x"),
+        REPORT.removesuffix(".json"),
         "link.html",
         "loop.html",
         "folder.html",
