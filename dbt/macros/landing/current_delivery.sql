@@ -1,12 +1,26 @@
 {#
     The delivery that is being processed: the last entry of the landing's ledger, as a dict of strings. Discarded
     entries, which can have a later time, don't count. It is read from the ledger, so that a plain `dbt build` needs no
-    variable. All times are read and written in the session's time zone, so a session that isn't in UTC is refused.
+    variable. It is read once for each dbt command, whose nodes share the dict `graph`.
 #}
 {% macro current_delivery() %}
     {% if not execute %}
         {% do return({'delivered_at': '1970-01-01T00:00:00.000000Z', 'customers_path': '', 'accounts_path': ''}) %}
     {% endif %}
+    {% set known = graph.get('current_delivery', {}) %}
+    {% if invocation_id not in known %}
+        {% set known = {invocation_id: newest_entry()} %}
+        {% do graph.update({'current_delivery': known}) %}
+    {% endif %}
+    {% do return(known[invocation_id]) %}
+{% endmacro %}
+
+
+{#
+    The last entry of the ledger. All times are read and written in the session's time zone, so a session that isn't in
+    UTC is refused.
+#}
+{% macro newest_entry() %}
     {% do assert_landed('ledger.jsonl') %}
     {% set entries = run_query(
         'select delivered_at, customers_path, accounts_path, customers_rows, accounts_rows, '
