@@ -119,8 +119,7 @@ class DatabricksWarehouse:
     def receive(self, landing: Path, delivery: Delivery) -> None:
         for name in FILE_NAMES:
             path = delivery.file(name).path
-            if self._uploaded_bytes(path) != (landing / path).stat().st_size:
-                self.upload(landing / path, path)
+            self.upload(landing / path, path)
         self.upload(landing / LEDGER, LEDGER)  # last: it names the files
 
     def publish_tables(self) -> None:
@@ -325,13 +324,6 @@ class DatabricksWarehouse:
             raise WarehouseError(
                 f"{self.settings.url}, volume {self.settings.volume} ({error}): create it, or correct DATABRICKS_VOLUME"
             ) from error
-
-    def _uploaded_bytes(self, path: str) -> int | None:
-        try:
-            with self._explained():
-                return self.workspace.files.get_metadata(f"{self.settings.volume}/{path}").content_length
-        except NotFound:
-            return None
 
     def _remove(self, folder: str) -> None:
         """Remove a folder of the volume with its content, if it exists."""

@@ -21,7 +21,7 @@ import pytest
 from databricks.sdk.mixins.files import FilesExt
 
 from include.dbt.runner import DBT_DIR
-from include.ingestion import IngestionError
+from include.ingestion import IngestionError, ingest
 from include.layers import KEPT_TABLES, SCHEMAS
 from include.ledger import Ledger
 from include.pipeline import DeliveryFailed, deliver
@@ -245,6 +245,26 @@ def test_a_result_that_is_cut_off_is_read_again_or_fails_but_is_never_doubled(
 
     with connection.stream(rows) as reader:
         assert reader.read_all()["id"].to_pylist() == list(range(7))
+
+
+def test_a_delivery_replaces_a_file_that_a_lost_landing_has_left_in_the_volume(settings: Settings) -> None:
+    """The landing came from a backup, and the day is delivered again: its files have the same names, and may have the
+    same size."""
+    write_extracts(settings.input_path, *FIRST_DAY)
+    delivery = ingest(settings, logical_date=day(5), run_id="first").delivery
+    warehouse = open_warehouse(settings)
+    assert isinstance(warehouse, DatabricksWarehouse)
+    path = delivery.customers.path
+    landed = settings.landing_path / path
+    left = settings.landing_path / "left"
+    left.write_bytes(bytes(landed.stat().st_size))
+    warehouse.upload(left, path)
+
+    warehouse.receive(settings.landing_path, delivery)
+
+    uploaded = warehouse.workspace.files.download(f"{warehouse.settings.volume}/{path}").contents
+    assert uploaded is not None
+    assert uploaded.read() == landed.read_bytes()
 
 
 def test_a_large_file_is_uploaded_in_parts(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
