@@ -68,13 +68,14 @@ expected: setup ## Write the expected tables of the sample days (tests/e2e/expec
 docs: setup ## Write the data dictionary, the list of tests, and the schema of the quality report
 	@$(ACTIVATE); python -m scripts.data_dictionary && python -m scripts.data_quality_guide && python -m include.quality.report
 
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	requirements.txt requirements-dev.in --output-file requirements.lock
+
 lock: .venv/.installed ## Write requirements.lock from requirements.txt and requirements-dev.in
-	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		requirements.txt requirements-dev.in --output-file requirements.lock
+	@$(ACTIVATE); $(COMPILE)
 
 upgrade: .venv/.installed ## Raise every version in requirements.lock to the newest within the bounds
-	@$(ACTIVATE); uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
-		requirements.txt requirements-dev.in --output-file requirements.lock
+	@$(ACTIVATE); $(COMPILE) --upgrade
 
 release: setup ## Check this commit, test it, and tag it with the version of pyproject.toml
 	@$(ACTIVATE); python -m scripts.release --check

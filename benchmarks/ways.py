@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from include.dbt.runner import DBT_DIR
+from include.dbt.runner import DBT_DIR, NO_UNIT_TESTS
 from include.settings import PROJECT_ROOT
 
 DELIVERED_AT = ("2026-01-05T02:00:00+00:00", "2026-01-06T02:00:00+00:00")
@@ -140,7 +140,7 @@ ingest(settings, logical_date=datetime.fromisoformat(sys.argv[1]), run_id=sys.ar
     for at in DELIVERED_AT:
         measure([sys.executable, "-c", land, at], data, data=folder)
         bare = {**data, "DBT_TARGET_PATH": folder / "target", "DBT_LOG_PATH": folder / "target"}
-        command: list[str | Path] = [BIN / "dbt", "build", "--exclude-resource-type", "unit_test"]
+        command: list[str | Path] = [BIN / "dbt", "build", *NO_UNIT_TESTS]
         costs.append(measure(command, bare, cwd=DBT_DIR, data=folder))
     return costs
 

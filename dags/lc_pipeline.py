@@ -66,7 +66,7 @@ dbt_args: dict[str, Any] = {
     "full_refresh": "{{ params.full_refresh }}",
     # A task looks at the schemas of its own nodes only, and Cosmos would not keep dbt's log file.
     "dbt_cmd_global_flags": ["--no-populate-cache", *runner.NO_LOG_FILE],
-    "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],  # they test the code, not the day's data
+    "dbt_cmd_flags": [*runner.NO_UNIT_TESTS],
     "interceptors": [tasks.hold_turn, prepare_task],
     "callback": collect_run_results,
 }

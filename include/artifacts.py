@@ -1,6 +1,6 @@
 """The files that a run leaves for its quality report, and the name of the report.
 
-`<task>.run_results.json` of each dbt task, `<step>.step.json` of each other step, and `ingestion.json`.
+`<task>.run_results.json` of each dbt task, `<step>.step.json` of each other step, and the note of ingestion.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from include.files import replacing, run_key
 from include.settings import Settings
 
 STEP_SUFFIX = ".step.json"
+INGESTION_NOTE = "ingestion.json"
 RUN_RESULTS = "run_results.json"
 """The name that dbt gives the file of its results."""
 

@@ -1,4 +1,7 @@
-"""The layers of the pipeline, in order. Task groups, dbt tags and the report's sections are derived from this list."""
+"""The layers of the pipeline, in order. Task groups and the report's sections follow from this list.
+
+dbt/dbt_project.yml has the same names as tags.
+"""
 
 from typing import Literal, get_args
 

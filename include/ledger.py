@@ -15,6 +15,7 @@ from include.files import replacing
 
 State = Literal["landed", "processed", "discarded"]
 FILE_NAMES = tuple(entity.file for entity in ENTITIES)
+LEDGER = "ledger.jsonl"
 FINISHED = "__finished"
 """The suffix of the run id under which a later run finishes a delivery that another run has landed."""
 
@@ -108,7 +109,7 @@ class Ledger:
     @staticmethod
     def load(landing: Path) -> Ledger:
         """Read the ledger of a landing; empty if there is none yet. Raises LedgerError."""
-        path = landing / "ledger.jsonl"
+        path = landing / LEDGER
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         except UnicodeDecodeError as error:

@@ -5,15 +5,14 @@ ingest_delivery -> dbt (Cosmos in the DAG, build() here) -> export -> publish ->
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.artifacts import artifacts_dir, forget_results, timed_step
+from include.artifacts import INGESTION_NOTE, artifacts_dir, forget_results, timed_step
 from include.dbt.manifest import current_manifest, load_manifest
-from include.dbt.runner import NodeProgress, run_dbt
+from include.dbt.runner import NO_UNIT_TESTS, NodeProgress, run_dbt
 from include.errors import PipelineError, one_line
 from include.exports import publish_exports, write_exports
 from include.files import replacing
@@ -31,8 +30,8 @@ from include.warehouse import open_warehouse
 if TYPE_CHECKING:
     from dbt.contracts.results import RunResult
 
-BUILD = ["build", "--exclude-resource-type", "unit_test"]
-"""dbt's command for a delivery. Unit tests check the code and not the day's data; `make test` runs them."""
+BUILD = ["build", *NO_UNIT_TESTS]
+"""dbt's command for a delivery."""
 
 
 class DeliveryFailed(PipelineError):
@@ -207,7 +206,7 @@ def write_report(settings: Settings, *, run_id: str, failure: str | None = None,
 
 
 def failure_in(report: Path) -> str | None:
-    """Return why a run fails whose tasks have succeeded: its report says that something is wrong nevertheless."""
+    """Return why a run must fail although its tasks succeeded (its report's verdict is `fail`), or None."""
     found = Report.load(report)
     return f"the quality report's verdict is fail: {found.why}" if found.verdict == "fail" else None
 
@@ -268,14 +267,14 @@ def _note_ingestion(
 
 def _delivered_at_of(settings: Settings, run_id: str) -> datetime:
     note = _ingestion_note(settings, run_id)
-    landed = json.loads(note.read_text(encoding="utf-8"))["delivered_at"] if note.exists() else None
+    landed = IngestionNote.model_validate_json(note.read_bytes()).delivered_at if note.exists() else None
     if landed is None:
         raise IngestionError(f"run {run_id} has landed no delivery: clear the run from wait_for_turn on")
-    return datetime.fromisoformat(landed)
+    return landed
 
 
 def _ingestion_note(settings: Settings, run_id: str) -> Path:
-    return artifacts_dir(settings, run_id) / "ingestion.json"
+    return artifacts_dir(settings, run_id) / INGESTION_NOTE
 
 
 def _explain(node: RunResult) -> str:

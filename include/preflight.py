@@ -13,7 +13,7 @@ from include.exports import CURRENT, FILES, MANIFEST
 from include.settings import Settings
 
 LONGEST_PATH = ("x" * 90, "x" * 140)
-"""A name as long as those that a run creates below a folder of the settings (files.run_key, a temporary name)."""
+"""Two names, as long as those that a run creates below a folder of the settings (files.run_key, a temporary name)."""
 
 
 class UnusablePath(PipelineError):
@@ -82,6 +82,6 @@ def _check_database(path: Path) -> None:
     if not path.exists():
         return
     if not os.access(path, os.W_OK):  # not opened: closing it would drop DuckDB's locks
-        raise UnusablePath(f"DUCKDB_PATH: {path} can't be written to: expected the right to do so")
+        raise UnusablePath(f"DUCKDB_PATH: {path} can't be written to: expected write permission")
     if path.stat().st_size == 0:
         raise UnusablePath(f"DUCKDB_PATH: {path} is empty: expected a DuckDB file, or none: remove it")

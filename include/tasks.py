@@ -130,7 +130,7 @@ def is_dag_test(dag_run: Any) -> bool:
 
 
 def _working_run(run_id: str | None, ti: Any) -> str | None:
-    """Return the id of the run that has the turn, unless it ended without releasing the turn or was deleted."""
+    """Return `run_id` if that run is still active, otherwise None: it has ended or was deleted."""
     return run_id if run_id and ti.get_dr_count(ti.dag_id, run_ids=[run_id], states=ACTIVE) else None
 
 

@@ -1,4 +1,4 @@
-"""Text of the sender's on a terminal."""
+"""Makes the sender's text safe to print on a terminal."""
 
 
 def printable(text: str) -> str:

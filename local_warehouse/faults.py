@@ -1,8 +1,7 @@
-"""Faults that tests request with `PUT /_faults`: a server that is overloaded, slow, or gone in mid-response.
+"""Faults that tests request with `PUT /_faults`: a server that is overloaded, or gone in mid-response.
 
 The body is one fault, or a list of them, or `{}` for none:
 `{"status": 503, "times": 3, "retry_after": 1, "path": "/sql"}` responds with that status;
-`{"delay": 0.5}` responds that many seconds later;
 `{"cut_after_bytes": 1000}` drops the connection after that many bytes of a response's body;
 `{"cut_mid_fetch": true}` drops it in the middle of a response with further rows of a result.
 Each applies to requests whose path begins with `path` (default: all), `times` times (default: 1), after skipping
@@ -12,7 +11,6 @@ Each applies to requests whose path begins with `path` (default: all), `times` t
 from __future__ import annotations
 
 import threading
-import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +33,7 @@ class Faults:
             self._faults = [dict(fault) for fault in (faults if isinstance(faults, list) else [faults]) if fault]
 
     def before(self, request: _RequestHandler) -> bool:
-        """Delay a request, or answer it with an error. Return True if it was answered."""
-        delay = self._take(request.url_path, "delay")
-        if delay:
-            time.sleep(delay["delay"])
+        """Answer a request with an error, if one is to come. Return True if it was answered."""
         fault = self._take(request.url_path, "status")
         if fault is None:
             return False

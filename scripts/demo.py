@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from include.errors import PipelineError, one_line
+from include.errors import run_command
 from include.pipeline import deliver
 from include.quality.summary import summary
 from include.settings import PROJECT_ROOT, Settings, load_settings
@@ -22,8 +22,8 @@ Row = dict[str, Any]
 Rows = dict[str, Row]
 
 
-def main() -> int:
-    """Return 0, or 1 with one line on stderr."""
+def main() -> None:
+    """Play the days. Raises the errors of deliver()."""
     shutil.rmtree(SCRATCH, ignore_errors=True)
     settings = load_settings(
         {
@@ -34,21 +34,16 @@ def main() -> int:
         }
     )
     before: dict[str, Rows] = {}
-    try:
-        for number, day in enumerate(DAYS, start=1):
-            print(f"\n=== Day {number}: {day:%Y-%m-%d} " + "=" * 60, flush=True)
-            report = deliver(settings, logical_date=day, run_id=f"demo__day_{number}")
-            print(summary(report, settings.output_path))
-            after = _current(settings)
-            if before:
-                _print_changes(before, after)
-            before = after
-        _print_histories(settings)
-    except (PipelineError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
+    for number, day in enumerate(DAYS, start=1):
+        print(f"\n=== Day {number}: {day:%Y-%m-%d} " + "=" * 60, flush=True)
+        report = deliver(settings, logical_date=day, run_id=f"demo__day_{number}")
+        print(summary(report, settings.output_path))
+        after = _current(settings)
+        if before:
+            _print_changes(before, after)
+        before = after
+    _print_histories(settings)
     print(f"\nTables, exports and reports of the three days are in {SCRATCH.relative_to(PROJECT_ROOT)}.")
-    return 0
 
 
 def _current(settings: Settings) -> dict[str, Rows]:
@@ -130,4 +125,4 @@ def _print_histories(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -30,8 +30,8 @@ def secret(folder: Path, name: str, *, default: str, may_change: bool = True, mo
     value = os.environ.get(name) or kept or default
     if kept and value != kept and not may_change:
         raise WrongSecret(
-            f"{name} is not what it was on the first start, and what was made with that could no longer be read: "
-            f"unset it to go on with the old one, or start over and lose all with `docker compose down --volumes`"
+            f"{name} differs from its value at the first start, and existing data can't be read with it: unset it, or "
+            "delete everything with `docker compose down --volumes`"
         )
     write(file, value, mode)
     return value

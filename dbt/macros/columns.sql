@@ -1,4 +1,7 @@
-{# Column lists. Each is defined once: in macros/entities.sql, or in a model's contract. #}
+{#
+    Column lists, from macros/entities.sql or a model's contract. The marts name the columns that they compare
+    themselves, since dbt reads a model's configuration before its contract.
+#}
 
 {# The columns of the contract of the model being built. (A unit test has none.) #}
 {% macro contract_columns() -%}

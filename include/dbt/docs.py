@@ -67,7 +67,7 @@ def _write_and_tell(without: str | None) -> None:
         without = one_line(error)
     path = write_docs(settings, catalog=without is None)
     shown = path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path
-    print(f"dbt docs: {shown}" + (f" (without the warehouse's catalogue: {without})" if without else ""))
+    print(f"dbt docs: {shown}" + (f" (without the warehouse's catalog: {without})" if without else ""))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ PROFILE = "lc_pipeline"
 NO_LOG_FILE = ("--log-level-file", "none")
 """A global flag. Writing each statement into dbt's own log takes a tenth of a small delivery."""
 
+NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+"""Unit tests check the code and not the day's data; `make test` runs them."""
+
 
 def collect_garbage_less_often() -> None:
     """Let Python look less often through Airflow's and dbt's many objects, which live as long as the process.
@@ -42,7 +45,7 @@ def collect_garbage_less_often() -> None:
 
 
 def name_flags_at_once() -> None:
-    """Let dbt name the module of its behavior flags, for a warning that is seldom shown, without reading the stack.
+    """Give dbt the module of its behavior flags, so that it doesn't search the stack for it.
 
     It would read the whole stack for each flag: at least 0.04 s of a task on DuckDB, and Databricks has four times as
     many flags.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 import duckdb
 from pydantic import ValidationError
 
-from include.artifacts import artifacts_dir, report_name
+from include.artifacts import INGESTION_NOTE, artifacts_dir, report_name
 from include.dbt.manifest import current_manifest, sources_digest
 from include.entities import ACCOUNT, ENTITIES
 from include.errors import PipelineError, one_line
@@ -45,7 +45,6 @@ from include.quality.report import (
     Totals,
     TrendEntry,
     UnknownColumn,
-    Verdict,
     Versions,
     written_reports,
 )
@@ -84,7 +83,7 @@ def write_report(
     """
     begun = perf_counter()
     artifacts = artifacts_dir(settings, run_id)
-    note = _ingestion_note(artifacts / "ingestion.json", run_id)
+    note = _ingestion_note(artifacts / INGESTION_NOTE, run_id)
     run = Run(
         **{name: value for name, value in note if name != "warnings"} | {"error": note.error or failure},
         generated_at=datetime.now(UTC),
@@ -125,14 +124,15 @@ def write_report(
     verdict, why = judge(found)
     time = run.delivered_at or run.logical_date or run.generated_at
     path = settings.data_quality_report_path / f"{report_name(time, run_id, is_preview=is_preview)}.json"
+    this = PastReport.model_validate({**found.model_dump(mode="json"), "verdict": verdict, "why": why})
     report = Report(
         **dict(found),
         verdict=verdict,
         why=why,
         against_previous=_against_previous(tests, [report for _, report in earlier]),
         trend=(
-            *(_past_entry(name, past) for name, past in earlier[-(TREND_RUNS - 1) :]),
-            *(() if is_preview else (_trend_entry(path.name, found, verdict, why),)),
+            *(_trend_entry(name, past) for name, past in earlier[-(TREND_RUNS - 1) :]),
+            *(() if is_preview else (_trend_entry(path.name, this),)),
         ),
     )
     with replacing(path) as temporary:
@@ -371,27 +371,7 @@ def _has_results(report: PastReport) -> bool:
     return any(test.status != "not_run" for test in report.tests)
 
 
-def _trend_entry(name: str, found: Findings, verdict: Verdict, why: str) -> TrendEntry:
-    files, tests = found.reconciliation, found.totals.tests
-    return TrendEntry(
-        report=name,
-        run_id=found.run.run_id,
-        logical_date=found.run.logical_date,
-        delivered_at=found.run.delivered_at,
-        generated_at=found.run.generated_at,
-        outcome=found.run.outcome,
-        verdict=verdict,
-        why=why,
-        seconds=_sum(group.seconds for group in found.task_groups),
-        tests_failed=tests.fail + tests.error,
-        tests_warned=tests.warn,
-        records_read=sum(file.read for file in files) if files is not None else None,
-        records_quarantined=sum(file.quarantined for file in files) if files is not None else None,
-        annual_interest_amount=found.interest.after if found.interest else None,
-    )
-
-
-def _past_entry(name: str, past: PastReport) -> TrendEntry:
+def _trend_entry(name: str, past: PastReport) -> TrendEntry:
     files, statuses = past.reconciliation, [test.status for test in past.tests]
     return TrendEntry(
         report=name,

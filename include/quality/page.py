@@ -26,6 +26,7 @@ from include.files import replacing
 from include.ledger import time_text
 from include.quality.flow import lanes
 from include.quality.report import Report, TrendEntry, newest_report
+from include.quality.verdict import PROBLEM_STATUSES
 from include.settings import load_settings
 from include.ui import PLAIN_KEY
 
@@ -43,8 +44,6 @@ SQL_SHARE = 18_000
 """How many characters of SQL a page may have in total, shared by the detailed findings."""
 LISTED_REASONS = 40
 
-ATTENTION = ("error", "fail", "warn")
-"""Statuses of the findings that are shown in detail, the most serious first."""
 STATUS_WORDS = {
     "pass": "pass",
     "warn": "warn",
@@ -94,8 +93,8 @@ def write_pages(report: Report, report_path: Path) -> Path:
 
 def render_report(report: Report, report_path: Path) -> str:
     """Return a report's page. `report_path` is the path of its JSON, in the folder of the other runs' pages."""
-    found = [node for node in (*report.models, *report.tests) if node.status in ATTENTION]
-    findings = sorted(found, key=lambda node: ATTENTION.index(node.status))
+    found = [node for node in (*report.models, *report.tests) if node.status in PROBLEM_STATUSES]
+    findings = sorted(found, key=lambda node: PROBLEM_STATUSES.index(node.status))
     template = environment().get_template("page.html.j2")
     return template.render(
         report=report,

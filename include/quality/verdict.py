@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from include.quality.report import Findings, Verdict
 
-PROBLEM_STATUSES = ("warn", "fail", "error")
+PROBLEM_STATUSES = ("error", "fail", "warn")
+"""Statuses that need attention, the most serious first."""
 _NAMED = 3
 """How many tests, files or reasons a sentence names. The others are counted."""
 

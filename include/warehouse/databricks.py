@@ -22,7 +22,7 @@ from databricks.sdk.errors.base import DatabricksError
 from include import duckdb_session
 from include.files import replacing
 from include.layers import KEPT_TABLES, SCHEMAS
-from include.ledger import FILE_NAMES, Delivery
+from include.ledger import FILE_NAMES, LEDGER, Delivery
 from include.quoting import BACKTICK, literal, quoted
 from include.settings import DatabricksSettings, Settings
 from include.warehouse import CheckpointMissing, Connections, StatementRejected, WarehouseError
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from databricks.sql.client import Connection, Cursor
 
 BATCH_ROWS = 100_000
-LEDGER = "ledger.jsonl"
 REACH_SECONDS = 20
 
 _RETRIES = {"_retry_delay_max": 10, "_retry_stop_after_attempts_count": 60}

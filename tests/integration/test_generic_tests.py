@@ -57,9 +57,6 @@ CASES = {
     "ends_before_it_begins": Case("valid_date_range", RANGE, versions("a 06 05", "b 05 06"), 1),
     "ends_as_it_begins": Case("valid_date_range", RANGE, versions("a 05 05"), 1),
     "has_no_start": Case("valid_date_range", RANGE, versions("a - 05"), 1),
-    "open_ends_can_be_forbidden": Case(
-        "valid_date_range", {**RANGE, "open_allowed": False}, versions("a 05 06", "a 06 -"), 1
-    ),
     "versions_touch": Case("scd2_no_overlap", OVERLAP, versions("a 05 06", "a 06 07", "a 07 -"), 0),
     "versions_with_a_gap": Case("scd2_no_overlap", OVERLAP, versions("a 05 06", "a 08 -"), 0),
     "keys_are_apart": Case("scd2_no_overlap", OVERLAP, versions("a 05 -", "b 05 -"), 0),

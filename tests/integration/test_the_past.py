@@ -126,7 +126,7 @@ def test_on_duckdb_the_past_is_as_the_reference_had_it(
 
 @ONE_HISTORY
 @given(st.data())
-def test_on_databricks_too(
+def test_on_databricks_the_past_is_as_the_reference_had_it(
     warehouse: LocalWarehouse, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     if is_simplest(data):

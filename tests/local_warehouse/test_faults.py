@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -64,10 +63,3 @@ def test_a_download_that_is_cut_goes_on(warehouse: WarehouseProcess, schema: str
     client.files.upload(path, io.BytesIO(content))
     warehouse.set_faults({"cut_after_bytes": 100_000, "path": "/presigned"})
     assert client.files.download(path).contents.read() == content
-
-
-def test_a_delay(warehouse: WarehouseProcess, ask: Ask) -> None:
-    warehouse.set_faults({"delay": 0.3, "path": "/sql"})
-    started = time.monotonic()
-    ask("select 1")
-    assert time.monotonic() - started >= 0.3

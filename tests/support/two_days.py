@@ -6,7 +6,7 @@ import pytest
 
 from include.dbt.manifest import load_manifest
 from include.dbt.runner import run_dbt
-from include.pipeline import DeliveryFailed, deliver
+from include.pipeline import BUILD, DeliveryFailed, deliver
 from include.settings import Settings
 from tests.support.deliveries import account, customer, day, write_extracts
 
@@ -38,7 +38,7 @@ def play(settings: Settings, number: int, run_id: str, **options: bool) -> None:
 
 def break_snapshots(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make dbt stop after the snapshots, as a crash there would."""
-    selection = ["build", "--exclude-resource-type", "unit_test", "--exclude", "intermediate", "marts"]
+    selection = [*BUILD, "--exclude", "intermediate", "marts"]
 
     def stop_halfway(*_: object, run_id: str, **__: object) -> None:
         run_dbt(settings, selection, manifest=load_manifest(settings), run_id=run_id)

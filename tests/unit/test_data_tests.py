@@ -23,7 +23,7 @@ def data_tests(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     return [node for node in manifest["nodes"].values() if node["resource_type"] == "test"]
 
 
-def test_a_test_warns_if_and_only_if_its_rows_are_kept_for_people_to_work_off(data_tests: list[dict[str, Any]]) -> None:
+def test_a_test_keeps_its_rows_if_and_only_if_it_warns(data_tests: list[dict[str, Any]]) -> None:
     warns = {test["name"] for test in data_tests if test["config"]["severity"].lower() == "warn"}
     keeps = {test["name"] for test in data_tests if test["config"]["store_failures"]}
 

@@ -44,7 +44,7 @@ def test_a_command_does_not_read_the_stack_for_each_behavior_flag(tmp_path: Path
 
 
 @pytest.mark.usefixtures("no_reading_of_the_stack")
-def test_nor_does_a_task() -> None:
+def test_a_task_does_not_read_the_stack_for_a_behavior_flag() -> None:
     preload.__wrapped__("duckdb")
 
     BehaviorFlagRendered({"name": "a_flag", "default": False, "docs_url": "https://docs.getdbt.com"}, {})

@@ -42,6 +42,4 @@ def test_a_step_that_fails_is_noted_too(settings: Settings) -> None:
     with pytest.raises(ValueError, match="bad"), timed_step(settings, "run", "export"):
         raise ValueError("bad")
 
-    exports = seconds(artifacts_dir(settings, "run"), {})["exports"]
-    assert exports is not None
-    assert exports >= 0
+    assert seconds(artifacts_dir(settings, "run"), {})["exports"] is not None

@@ -15,7 +15,8 @@ from include.settings import PROJECT_ROOT
 NAMED = re.compile(r"\bAIRFLOW__([A-Z0-9]+(?:_[A-Z0-9]+)*)__([A-Z0-9]+(?:_[A-Z0-9]+)*)\b")
 FILES = [
     PROJECT_ROOT / "env.sh",
-    *PROJECT_ROOT.glob("docker-compose*.yaml"),
+    PROJECT_ROOT / ".env.example",
+    *PROJECT_ROOT.glob("docker-compose*.y*ml"),
     *PROJECT_ROOT.glob("Dockerfile*"),
     *PROJECT_ROOT.glob("*.md"),
     *(PROJECT_ROOT / "docs").rglob("*.md"),

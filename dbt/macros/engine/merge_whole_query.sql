@@ -18,7 +18,7 @@
 
 {#
     The strategy on DuckDB: one join finds the changes, then the rows that they replace are deleted and the new ones
-    inserted. DuckDB's own MERGE updates rows in place, which costs much more where they are all over a table.
+    inserted. DuckDB's own MERGE updates rows in place, which costs much more where they are scattered over a table.
 #}
 {% macro get_incremental_merge_whole_query_sql(arguments) -%}
     {%- set target, source, key = arguments.target_relation, arguments.temp_relation, arguments.unique_key -%}

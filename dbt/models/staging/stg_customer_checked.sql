@@ -1,4 +1,5 @@
--- Cleans and judges every landed customer record once a delivery; the staging and quarantine views only select from it.
+-- Cleans and judges every landed customer record once per delivery. The staging and quarantine views only select from
+-- it.
 -- Order matters for speed: trim, then parse, then the reasons, and those only for what failed.
 with records as (
 
