@@ -27,7 +27,7 @@ from include.past import moment, patiently, processed_until
 from include.quality.masking import shown_columns
 from include.quality.money import interest_of, rates_of, total
 from include.quality.report import Count, EntityName, Money, Section, Time
-from include.quality.tables import literal, rows
+from include.quality.tables import rows, time_literal
 from include.settings import Settings, load_settings
 from include.warehouse import Warehouse, open_warehouse
 
@@ -125,7 +125,7 @@ def _changed_rows(
             full outer join (select * from {snapshot} where {_was_valid(second)}) as two
                 on one.{entity.key} = two.{entity.key}
             left join (
-                select distinct {entity.key} from {snapshot} where dbt_valid_from <= {literal(first.delivered_at)}
+                select distinct {entity.key} from {snapshot} where dbt_valid_from <= {time_literal(first.delivered_at)}
             ) as known on two.{entity.key} = known.{entity.key}
         ) as compared
         where what is not null
@@ -140,7 +140,7 @@ def columns_of(warehouse: Warehouse, entity: Entity) -> list[str]:
 
 def _was_valid(delivery: Delivery) -> str:
     """Return the condition that a version was current after a delivery."""
-    at = literal(delivery.delivered_at)
+    at = time_literal(delivery.delivered_at)
     return f"dbt_valid_from <= {at} and (dbt_valid_to is null or dbt_valid_to > {at})"
 
 

@@ -1,6 +1,6 @@
 """Faults that tests request with `PUT /_faults`: a server that is overloaded, or gone in mid-response.
 
-The body is one fault, or a list of them, or `{}` for none:
+The body is one fault, or a list of them, or `{}` for none; the response has those that were still to come:
 `{"status": 503, "times": 3, "retry_after": 1, "path": "/sql"}` responds with that status;
 `{"cut_after_bytes": 1000}` drops the connection after that many bytes of a response's body;
 `{"cut_mid_fetch": true}` drops it in the middle of a response with further rows of a result.
@@ -27,10 +27,12 @@ class Faults:
         self._faults: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
-    def set(self, faults: dict[str, Any] | list[dict[str, Any]]) -> None:
-        """Replace the faults."""
+    def set(self, faults: dict[str, Any] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Replace the faults; return those that were still to come."""
         with self._lock:
+            to_come = self._faults
             self._faults = [dict(fault) for fault in (faults if isinstance(faults, list) else [faults]) if fault]
+        return to_come
 
     def before(self, request: _RequestHandler) -> bool:
         """Answer a request with an error, if one is to come. Return True if it was answered."""

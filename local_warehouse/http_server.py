@@ -142,8 +142,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
     def _route_for_user(self) -> None:
         path = self.url_path
         if path == "/_faults" and self.command == "PUT":
-            self.server.faults.set(json.loads(self.body() or b"{}"))
-            self.send_json({})
+            self.send_json(self.server.faults.set(json.loads(self.body() or b"{}")))
         elif path.startswith("/api/2.0/fs/"):
             files_api.answer(self)
         elif path.startswith("/api/"):

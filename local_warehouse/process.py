@@ -76,16 +76,17 @@ class WarehouseProcess:
         """Return the SDK's client."""
         return WorkspaceClient(host=self.host, **(options or {"token": self.token}))
 
-    def set_faults(self, *faults: dict[str, Any]) -> None:
-        """Replace the server's faults (faults.py)."""
+    def set_faults(self, *faults: dict[str, Any]) -> list[dict[str, Any]]:
+        """Replace the server's faults (faults.py); return those that were still to come."""
         request = urllib.request.Request(
             f"{self.host}/_faults",
             method="PUT",
             data=json.dumps(faults).encode(),
             headers={"Authorization": f"Bearer {self.token}"},
         )
-        with urllib.request.urlopen(request):
-            pass
+        with urllib.request.urlopen(request) as answer:
+            to_come: list[dict[str, Any]] = json.load(answer)
+        return to_come
 
     def environment(self, schema: str) -> dict[str, str]:
         """Return the pipeline's settings for this server."""

@@ -20,8 +20,7 @@ from include.past import check_landed, patiently, processed_until
 from include.quality.masking import aware, masked
 from include.quality.money import all_rates, in_force
 from include.quality.report import OrphanReason, Row
-from include.quality.tables import literal as time_literal
-from include.quality.tables import rows
+from include.quality.tables import rows, time_literal
 from include.quoting import portable_literal
 from include.settings import Settings
 from include.warehouse import Warehouse, open_warehouse

@@ -13,7 +13,7 @@ from include import duckdb_paths, duckdb_session
 from include.exports import MANIFEST
 from include.ledger import Delivery, time_text
 from include.quality.report import Balances, Cause, ExportedFile, Interest, InterestCause, MartChanges
-from include.quality.tables import Classified, literal, rows
+from include.quality.tables import Classified, rows, time_literal
 from include.warehouse import Warehouse
 
 Sums = dict[str, Any]
@@ -98,7 +98,7 @@ def of_marts(warehouse: Warehouse, delivery: Delivery) -> tuple[tuple[MartChange
         },
         "customer_profile": {"profiled": "total_balance_amount", "profiled_interest": "total_annual_interest_amount"},
     }
-    at = literal(delivery.delivered_at)
+    at = time_literal(delivery.delivered_at)
     changes: list[MartChanges] = []
     found: Sums = {}
     for mart, columns in sums.items():
@@ -151,7 +151,7 @@ def interest(warehouse: Warehouse, delivery: Delivery, previous: Delivery | None
     Only accounts that the delivery touched are read: those with a new row in account_summary, and those where a version
     of the account or its customer ended. The interest of all others is unchanged. Calculating all 3 million took 7 s.
     """
-    at = literal(delivery.delivered_at)
+    at = time_literal(delivery.delivered_at)
     accounts, customers, savings, summaries = (
         warehouse.relation(*table)
         for table in (

@@ -242,7 +242,7 @@ class QuarantineReason(Section):
 
 
 class StaleKey(Section):
-    """A key that arrived in quarantined records alone."""
+    """A key that arrived only in quarantined records."""
 
     key: str = Field(description="The key.")
     valid_from: Time = Field(description="Since when its current version is valid.")
@@ -421,7 +421,7 @@ class Findings(Section):
         description="Records quarantined per file and reason; a record can have several reasons."
     )
     stale_keys: tuple[StaleKeys, ...] | None = Field(
-        description="Keys that arrived in quarantined records alone and keep their last valid version."
+        description="Keys that arrived only in quarantined records and keep their last valid version."
     )
     orphan_accounts: OrphanAccounts | None = Field(description="Accounts without a current customer.")
     scd2: tuple[SnapshotIntegrity, ...] | None = Field(description="Integrity of each snapshot.")

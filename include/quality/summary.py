@@ -53,7 +53,9 @@ def summary(path: Path, output_path: Path, *, is_kept: bool = True) -> str:
     for entity in report.stale_keys or ():
         if entity.count:
             keys = ", ".join(stale.key for stale in entity.keys[:5])
-            lines.append(f"stale      {entity.entity}s that arrived in bad records alone: {entity.count} ({keys})")
+            lines.append(
+                f"stale      {entity.entity}s that arrived only in quarantined records: {entity.count} ({keys})"
+            )
     orphans = report.orphan_accounts
     if orphans and orphans.count:
         listed = ", ".join(f"{account.account_id} ({account.reason})" for account in orphans.accounts[:5])

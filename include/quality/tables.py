@@ -256,7 +256,7 @@ def histories(warehouse: Warehouse, delivery: Delivery) -> tuple[tuple[SnapshotI
     The last version of a closed key ends at `delivered_at`. A version that begins at `delivered_at` is new if the key
     has no earlier version, a change if it begins where the previous version ended, and a return if there is a gap.
     """
-    at = literal(delivery.delivered_at)
+    at = time_literal(delivery.delivered_at)
     integrity, changes = [], []
     for entity in ENTITIES:
         # Only keys with several versions need the window functions, which sort. The others are new or unchanged.
@@ -366,7 +366,7 @@ def rows(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
     return found
 
 
-def literal(time: datetime) -> str:
+def time_literal(time: datetime) -> str:
     """Return an aware time for SQL, independent of the session's time zone."""
     return f"timestamp '{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%fZ}'"
 

@@ -56,7 +56,7 @@ def _warnings(found: Findings) -> Iterator[str]:
             yield f"{file.quarantined:,} of {file.read:,} records of {file.file} are quarantined"
     for entity in found.stale_keys or ():
         if entity.count:
-            yield f"{_count(entity.count, entity.entity)} came in bad records alone"
+            yield f"{_count(entity.count, entity.entity)} came only in quarantined records"
     orphans = found.orphan_accounts.count if found.orphan_accounts else 0
     if orphans:
         yield f"{_count(orphans, 'account')} without a current customer"

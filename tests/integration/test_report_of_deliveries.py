@@ -170,7 +170,7 @@ def test_the_verdict_says_why_and_so_does_the_trend(days: Days) -> None:
 
     assert report["verdict"] == "warn"
     assert report["why"] == (
-        "2 of 9 records of accounts are quarantined; 1 account came in bad records alone; "
+        "2 of 9 records of accounts are quarantined; 1 account came only in quarantined records; "
         "1 account without a current customer"
     )
     assert [(run["run_id"], run["report"]) for run in report["trend"]] == [

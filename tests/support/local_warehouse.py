@@ -49,12 +49,13 @@ class LocalWarehouse(WarehouseProcess):
 
     @contextmanager
     def faults(self, *faults: dict[str, Any]) -> Iterator[None]:
-        """Make answers fail as local_warehouse/faults.py describes."""
+        """Make answers fail as local_warehouse/faults.py describes. Raises AssertionError if a fault has not come."""
         self.set_faults(*faults)
         try:
             yield
         finally:
-            self.set_faults()
+            to_come = self.set_faults()
+        assert to_come == []
 
 
 def statements_of_the_guide(block: int) -> list[str]:
