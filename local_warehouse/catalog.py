@@ -117,8 +117,6 @@ class Catalog:
             if folder.name not in kept and folder.is_dir():
                 shutil.rmtree(folder)
 
-    # --- catalogs and schemas ----------------------------------------------------------------------------------------
-
     def create_catalog(self, name: str, owner: str) -> None:
         """Add a catalog with its schema `default`."""
         self.catalogs[name] = SchemasOfCatalog({"default": Schema(owner=owner)}, owner=owner)
@@ -137,8 +135,6 @@ class Catalog:
             message = f"The schema `{catalog}`.`{schema}` cannot be found. Verify the spelling and correctness of it."
             raise StatementFailed("SCHEMA_NOT_FOUND", message, "42704")
         return found
-
-    # --- relations ---------------------------------------------------------------------------------------------------
 
     def relations(self) -> list[tuple[Name, Relation]]:
         """Return all tables and views."""
@@ -218,8 +214,6 @@ class Catalog:
             return relation.comment
         return self.table(relation).snapshot().metadata.get("description")
 
-    # --- owners and grants -------------------------------------------------------------------------------------------
-
     def lineage(self, kind: str, path: tuple[str, ...]) -> list[Securable]:
         """Return the catalog, the schema and the object (a volume, or another kind) of a path, as far as they exist.
 
@@ -234,8 +228,6 @@ class Catalog:
             content: Mapping[str, Securable] = schema.volumes if kind == "volume" else schema.relations
             found += [content[name] for name in path[2:] if name in content]
         return found
-
-    # --- volumes -----------------------------------------------------------------------------------------------------
 
     @property
     def volumes_folder(self) -> Path:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from local_warehouse.sessions import WarehouseSession
 KINDS = "catalog|schema|database|table|view|volume"
 
-# --- catalogs and schemas --------------------------------------------------------------------------------------------
-
 
 @statement(r"create catalog (if not exists )?(NAME)(?: comment STRING)?")
 def create_catalog(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
@@ -111,9 +109,6 @@ def show_relations(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     columns = ("namespace", "viewName") if only_views else ("database", "tableName")
     types = pa.schema([(columns[0], pa.string()), (columns[1], pa.string()), ("isTemporary", pa.bool_())])
     return rows([dict(zip(types.names, row, strict=True)) for row in found], types)
-
-
-# --- volumes, grants, settings ---------------------------------------------------------------------------------------
 
 
 def _require_volume(session: WarehouseSession, name: Name) -> None:

@@ -18,7 +18,6 @@ from local_warehouse.registry import like, rows, statement, strings
 if TYPE_CHECKING:
     from local_warehouse.sessions import WarehouseSession
 
-# --- describe --------------------------------------------------------------------------------------------------------
 
 DESCRIBED = strings("col_name", "data_type", "comment")
 

@@ -204,9 +204,6 @@ def _answer_directory(request: _RequestHandler, folder: Path) -> None:
         request.send_json({"contents": contents, **more})
 
 
-# --- uploads in parts ------------------------------------------------------------------------------------------------
-
-
 def _answer_upload(request: _RequestHandler, path: str, file: Path) -> None:
     action = request.query.get("action")
     if action == "initiate-upload":

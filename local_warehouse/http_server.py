@@ -178,8 +178,6 @@ class _RequestHandler(BaseHTTPRequestHandler):
         if lacking := privileges.missing(self.server.catalog, self.user, "volume", volume, privilege):
             raise HttpError(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", lacking)
 
-    # --- what the APIs use -------------------------------------------------------------------------------------------
-
     def body(self) -> bytes:
         """Return the whole body of the request."""
         body, self.unread = self.rfile.read(self.unread), 0

@@ -18,8 +18,6 @@ from local_warehouse.registry import NOTHING, rows, statement, strings, unsuppor
 if TYPE_CHECKING:
     from local_warehouse.sessions import WarehouseSession
 
-# --- tables and views ------------------------------------------------------------------------------------------------
-
 
 @dataclass
 class _Clauses:
@@ -221,9 +219,6 @@ def rename_relation(session: WarehouseSession, match: re.Match[str]) -> pa.Table
     return NOTHING
 
 
-# --- what is said of tables and views --------------------------------------------------------------------------------
-
-
 def change_struct(session: WarehouseSession, relation: Relation, operation: str, struct: Struct) -> None:
     """Replace the columns of a table or view."""
     if relation.is_view:
@@ -410,9 +405,6 @@ def cluster_by(session: WarehouseSession, match: re.Match[str]) -> pa.Table:
     configuration["clusteringColumns"] = json.dumps([[sql.unquoted(column)] for column in columns])
     table.change_metadata("CLUSTER BY", {"newClusteringColumns": ",".join(columns)}, configuration=configuration)
     return NOTHING
-
-
-# --- Delta -----------------------------------------------------------------------------------------------------------
 
 
 @statement(r"restore (?:table )?(NAME) to (?:(version) as of (\d+)|timestamp as of (STRING))")

@@ -211,8 +211,6 @@ class WarehouseSession:
             numbers = {"num_affected_rows": sum(numbers.values())}
         return rows([{"num_affected_rows": sum(numbers.values()), **numbers}])
 
-    # --- names and paths ---------------------------------------------------------------------------------------------
-
     def name(self, written: str) -> Name:
         """Complete a relation's or volume's name. Raises StatementFailed if it has too many parts."""
         parts = sql.parts(written)

@@ -135,9 +135,6 @@ def _key(entity: Entity, text: str) -> int | str:
     return int(digits[1])
 
 
-# --- what the warehouse has -------------------------------------------------------------------------------------------
-
-
 def _read(warehouse: Warehouse, entity: Entity, key: int | str, until: datetime) -> _Tables:
     columns = columns_of(warehouse, entity)
     versions = _versions(warehouse, entity, columns, f"{entity.key} = {_sql(key)}", until)
@@ -187,9 +184,6 @@ def _nearest(warehouse: Warehouse, entity: Entity, key: int | str) -> list[str]:
 
 def _sql(key: int | str) -> str:
     return str(key) if isinstance(key, int) else portable_literal(key)
-
-
-# --- what is to be said after each delivery ---------------------------------------------------------------------------
 
 
 def _state(entity: Entity, delivery: Delivery, records: tuple[CheckedRecord, ...], tables: _Tables) -> _State:
@@ -252,9 +246,6 @@ def _with_reason(state: _State, records: Callable[[Entity, int | str, Delivery],
         return state
     came = records(CUSTOMER, state.version.columns["customer_id"], state.delivery)
     return replace(state, orphan="customer only ever quarantined") if came else state
-
-
-# --- what is said -----------------------------------------------------------------------------------------------------
 
 
 def _episodes(

@@ -193,8 +193,6 @@ class DatabricksWarehouse:
     def discard_checkpoint(self) -> None:
         self._checkpoint_path.unlink(missing_ok=True)
 
-    # --- statements -----------------------------------------------------------------------------------------------
-
     @tenacity.retry(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, WarehouseError) and error.is_transient),
         wait=tenacity.wait_exponential(max=8),
@@ -256,8 +254,6 @@ class DatabricksWarehouse:
         except DatabricksError as error:
             raise WarehouseError(f"{self.settings.url}, volume {self.settings.volume}: {error}") from error
 
-    # --- what there is --------------------------------------------------------------------------------------------
-
     def _schema(self, name: str) -> str:
         return f"{self.settings.schema}_{name}"
 
@@ -271,8 +267,6 @@ class DatabricksWarehouse:
 
     def _version(self, layer: str, table: str) -> int:
         return int(self._run(f"describe history {self.relation(layer, table)} limit 1")["version"][0].as_py())
-
-    # --- the volume -----------------------------------------------------------------------------------------------
 
     @cached_property
     def _config(self) -> Config:

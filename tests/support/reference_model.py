@@ -89,9 +89,6 @@ class Classified:
     status: str = "staged"
 
 
-# --- cleaning -------------------------------------------------------------------------------------------------------
-
-
 def ascii_lower(text: str) -> str:
     return "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in text)
 
@@ -179,9 +176,6 @@ def judge_account(record: Row) -> tuple[object, Row, list[str | None]]:
     type_, bad_type = clean_type(record["account_type"])
     columns: Row = {"customer_id": customer, "balance_amount": balance, "account_type": type_}
     return key, columns, [None if key is not None else "account_id is missing", bad_customer, bad_balance, bad_type]
-
-
-# --- one entity's way from landing to snapshot ----------------------------------------------------------------------
 
 
 @dataclass
@@ -290,9 +284,6 @@ class Entity:
             for key, versions in self.history.items()
             for version in versions
         ]
-
-
-# --- the whole pipeline ---------------------------------------------------------------------------------------------
 
 
 class Reference:
