@@ -9,8 +9,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbt_common.events.base_types import EventMsg
 
 from include import deliver as cli
+from include.dbt.runner import NodeProgress
 from include.errors import INTERRUPTED
 from include.files import lock
 from include.ingestion import IngestionError
@@ -27,12 +27,12 @@ from include.ledger import Ledger
 from include.pipeline import DeliveryFailed, deliver
 from include.preview import main as preview_main
 from include.rebuild import rebuild
-from include.settings import PROJECT_ROOT, Settings
+from include.settings import Settings
 from include.turns import alone
 from include.warehouse import WarehouseError
 from tests.support.databases import execute
 from tests.support.deliveries import account, customer, day, write_extracts
-from tests.support.processes import error_line, wait_until
+from tests.support.processes import error_line
 from tests.support.settings import environment_of, settings_in
 from tests.support.tables import read_table, read_tables
 from tests.support.two_days import FIRST_DAY, break_snapshots
@@ -192,24 +192,29 @@ def test_a_rebuild_plays_what_another_run_delivered_before_it_got_the_turn(
 
 
 def test_ctrl_c_in_the_middle_is_one_line_and_the_next_run_finishes_the_delivery(
-    first_day: Settings, second_day: Settings, tmp_path: Path
+    first_day: Settings,
+    second_day: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = copy_of(first_day, tmp_path / "copy")
     write_extracts(settings.input_path, *SECOND_DAY)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "include.deliver", "--logical-date", day(6).isoformat()],
-        cwd=PROJECT_ROOT,
-        env={**os.environ, **environment_of(settings)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log = settings.duckdb_path.with_name(f"{settings.duckdb_path.name}.wal")  # is there while dbt writes
-    wait_until(log.exists, seconds=60, every=0.05)
-    process.send_signal(signal.SIGINT)
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+    interrupts = iter([signal.SIGINT])
 
-    _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, error_line(stderr)) == (INTERRUPTED, "error: interrupted")
+    def interrupt_once(_progress: NodeProgress, event: EventMsg) -> None:
+        if event.info.name == "NodeFinished":
+            for number in interrupts:
+                os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NodeProgress, "on_event", interrupt_once)
+        assert cli.main(["--logical-date", day(6).isoformat()]) == INTERRUPTED
+
+    assert error_line(capsys.readouterr().err) == "error: interrupted"
+    assert Ledger.load(settings.landing_path).unfinished
     play(settings, 6, *SECOND_DAY)
     assert read_tables(settings) == read_tables(second_day)
 

@@ -116,9 +116,9 @@ BAD_DELIVERIES = {
     "a broken header": Bad("accounts", replaced("Balance", '"Balance'), r"the header is malformed \(unclosed quote\)"),
     "carriage returns alone": Bad("customers", replaced("\n", "\r"), "the header is malformed .carriage return"),
     "the other file": Bad("customers", written(f"{ACCOUNTS_HEADER}\nA1,1,2,savings\n"), "Name is missing; HasLoan"),
-    "a web page": Bad("accounts", written("<!DOCTYPE html>\n<html>502 Bad Gateway</html>\n"), "found <!DOCTYPE html>:"),
+    "a web page": Bad("accounts", written("<!DOCTYPE html>\n<html>502 Bad Gateway</html>\n"), NO_HEADER),
     "JSON": Bad("customers", written('[{"CustomerID": 1, "Name": "Ada"}]'), NO_HEADER),
-    "a field of 100 MB": Bad("customers", written(b"x" * 100_000_000), rf"{CUSTOMER_COLUMNS}x{{200}}\.\.\.: "),
+    "a field of 100 MB": Bad("customers", written(b"x" * 100_000_000), NO_HEADER),
     "cut in half": Bad(
         "accounts", cut(0.5), rf"lacks 5 of the 8 .*, more than MAX_ROW_DROP_PCT \({DROP_PCT} %\)"
     ),
