@@ -191,6 +191,15 @@ def test_a_rebuild_plays_what_another_run_delivered_before_it_got_the_turn(
     assert read_tables(settings) == read_tables(second_day)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let SIGINT interrupt this process, also where a shell runs the tests in the background, and so ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_the_middle_is_one_line_and_the_next_run_finishes_the_delivery(
     first_day: Settings,
     second_day: Settings,
