@@ -20,21 +20,16 @@ collect_garbage_less_often()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the longest files first, so that neither of two workers is left alone with one at the end.
-
-    A scheduler waits much, and the local SQL warehouse works beside the tests. So one worker begins with files of the
-    first kind, and the other with files of the second.
-    """
+    """Start the longest files first, so that neither of two workers is left alone with one at the end."""
     longest = (
         "test_scheduler",
-        "integration/test_databricks",
         "e2e/test_alerts",
-        "test_columns",
         "test_shell_blocks",
-        "test_generated",
+        "test_databricks",
         "test_sample_days",
+        "test_generated",
+        "test_columns",
         "test_the_past",
-        "test_add_a_column",
         "test_preview",
         "test_crash",
     )
