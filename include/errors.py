@@ -10,10 +10,12 @@ class PipelineError(Exception):
 
 def is_interrupt(error: BaseException) -> bool:
     """Return True if Ctrl-C is behind the error. Some libraries turn a KeyboardInterrupt into an error of their own."""
+    chain: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+    while cause is not None and cause not in chain:  # two errors can be each other's cause
+        chain.append(cause)
         cause = cause.__cause__ or cause.__context__
-    return cause is not None
+    return any(isinstance(each, KeyboardInterrupt) for each in chain)
 
 
 def one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 
 from include import deliver, preview, rebuild, turns
-from include.errors import INTERRUPTED, PipelineError
+from include.errors import INTERRUPTED, PipelineError, one_line
 from include.past import embedded
 from tests.support.settings import settings_in
 
@@ -68,6 +68,12 @@ def test_ctrl_c_ends_a_command_in_one_line(
 
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert line.startswith("error: interrupted")
+
+
+def test_errors_that_are_each_others_cause_are_one_line_too() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert one_line(first) == "first"
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "\x00"])
