@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback  # type: ignore[attr-defined]  # its stub
-from airflow.sdk.configuration import conf as airflow_conf
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 from airflow.sdk.module_loading import import_string
@@ -121,8 +121,8 @@ def run_failed(context: Mapping[str, Any]) -> None:
 
         path = report_of(settings.data_quality_report_path, run_id)
         report = Report.load(path) if path else None
-        conf = getattr(context.get("dag_run"), "conf", None) or {}
-        if conf.get("preview") or (report and report.run.is_preview):
+        params = getattr(context.get("dag_run"), "conf", None) or {}
+        if params.get("preview") or (report and report.run.is_preview):
             log.info("run %s is a preview: nobody waits for it", run_id)
             return
         if path and report and report.verdict == "fail":
@@ -242,7 +242,7 @@ def _of_report(event: Event, report: Report, path: Path) -> Alert:
 
 def _alert(event: Event, run_id: str, facts: Mapping[str, str]) -> Alert:
     """Return a message with these facts. The subject contains nothing that the sender of a file can choose."""
-    base = airflow_conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/")
+    base = conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/")
     url = f"{base}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}"
     lines = {what: " ".join(fact.split()) for what, fact in facts.items()}
     rows = "".join(

@@ -250,16 +250,13 @@ def raw_text(content: Content, start: int, end: int) -> bytes:
     return text.removesuffix(b"\n").removesuffix(b"\r") if text.endswith(b"\n") else text
 
 
-_MARK = np.frombuffer(codecs.BOM_UTF8, np.uint8)
-
-
 class _Lines:
     """The lines of a block, and which of them are simple: certainly one well-formed record each.
 
     A simple line has no lone CR, and its quotes, if any, are alternately the first and the last character of a field.
     Then no quote is escaped, none is open at the end, and every comma after an even number of quotes separates two
-    fields. The number of these commas must be one less than the number of columns. A simple line doesn't begin with a
-    byte order mark either, which pyarrow drops from the first one.
+    fields. The number of these commas must be one less than the number of columns. A simple line doesn't begin with the
+    first byte of a byte order mark either, which pyarrow drops from the first line.
     """
 
     def __init__(self, codes: np.ndarray, width: int) -> None:
@@ -293,8 +290,7 @@ class _Lines:
         self.is_simple = quotes_on % 2 == 0
         self.is_simple &= np.bincount(line_of_comma[is_between], minlength=len(self.starts)) == width - 1
         self.is_simple[line_of_quote[is_misplaced]] = False
-        first_codes = codes[np.minimum(self.starts[:, None] + np.arange(len(_MARK)), len(codes) - 1)]
-        self.is_simple[(first_codes == _MARK).all(axis=1)] = False
+        self.is_simple[codes[self.starts] == codecs.BOM_UTF8[0]] = False
         self.is_simple[line_of_return[returns != self.text_ends[line_of_return]]] = False
 
     def text_of(self, chosen: np.ndarray, *, with_line_break: bool) -> np.ndarray:

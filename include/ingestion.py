@@ -250,7 +250,7 @@ def _unchanged(paths: Mapping[str, Path]) -> Iterator[None]:
         yield
     finally:
         for path, fingerprint in before.items():
-            if _fingerprint(path) != fingerprint:
+            if not _is_there(path) or _fingerprint(path) != fingerprint:
                 raise StillWritten(f"{path} changed while it was read: try again when its sender has finished it")
 
 

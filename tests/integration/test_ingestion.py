@@ -19,7 +19,7 @@ from include.ledger import Ledger
 from include.settings import Settings
 from include.warehouse import open_warehouse
 from tests.support.databases import execute
-from tests.support.deliveries import account, customer, day, write_extracts
+from tests.support.deliveries import CUSTOMERS_HEADER, account, customer, day, write_extracts
 
 CUSTOMERS = [
     customer("1", name="Ada", has_loan="yes"),
@@ -384,27 +384,33 @@ def test_a_logical_date_east_of_utc_belongs_to_its_day_in_utc(settings: Settings
 
 
 @pytest.mark.parametrize(
-    "written_so_far", ["", "CustomerID,Name", "CustomerID,Name,HasLoan\n", "CustomerID,Name,HasLoan\n1,Ada,no\n"]
+    "so_far",
+    [[], ["CustomerID,Name"], [CUSTOMERS_HEADER], [CUSTOMERS_HEADER, customer()], [CUSTOMERS_HEADER, *CUSTOMERS]],
+    ids=["nothing", "half the header", "the header", "too few records", "enough records"],
 )
+@pytest.mark.parametrize("is_replaced", [True, False], ids=["replaced", "gone"])
 def test_a_file_that_changes_while_it_is_read_is_for_another_try_wherever_it_ended(
-    first: Settings, monkeypatch: pytest.MonkeyPatch, written_so_far: str
+    first: Settings, monkeypatch: pytest.MonkeyPatch, so_far: list[str], is_replaced: bool
 ) -> None:
     before = Ledger.load(first.landing_path).entries
-    write_extracts(first.input_path, CUSTOMERS, ACCOUNTS)
+    write_extracts(first.input_path, [*CUSTOMERS, customer("5")], ACCOUNTS)
     customers = first.input_path / "customers.csv"
     complete = customers.read_text()
-    customers.write_text(written_so_far)
+    customers.write_text("\n".join(so_far))
     read = ingestion.read_csv
 
-    def write_the_rest(*arguments: object, **named: object) -> object:
-        customers.write_text(complete)
+    def change_while_reading(*arguments: object, **named: object) -> object:
+        customers.unlink(missing_ok=True)
+        if is_replaced:
+            customers.write_text(complete)
         return read(*arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingestion, "read_csv", write_the_rest)
+        patch.setattr(ingestion, "read_csv", change_while_reading)
         with pytest.raises(StillWritten, match=r"customers\.csv changed while it was read"):
             land(first, 6)
     assert Ledger.load(first.landing_path).entries == before
+    customers.write_text(complete)
     assert land(first, 6).outcome == "landed"
 
 

@@ -118,7 +118,10 @@ BAD_DELIVERIES = {
     "the other file": Bad("customers", written(f"{ACCOUNTS_HEADER}\nA1,1,2,savings\n"), "Name is missing; HasLoan"),
     "a web page": Bad("accounts", written("<!DOCTYPE html>\n<html>502 Bad Gateway</html>\n"), NO_HEADER),
     "JSON": Bad("customers", written('[{"CustomerID": 1, "Name": "Ada"}]'), NO_HEADER),
-    "a field of 100 MB": Bad("customers", written(b"x" * 100_000_000), NO_HEADER),
+    "a line of 100 MB": Bad("customers", written(b"x" * 100_000_000), NO_HEADER),
+    "a header of 100 MB": Bad(
+        "customers", written(b"CustomerID," + b"x" * 100_000_000), rf"{CUSTOMER_COLUMNS}CustomerID,x{{189}}\.\.\.: "
+    ),
     "cut in half": Bad(
         "accounts", cut(0.5), rf"lacks 5 of the 8 .*, more than MAX_ROW_DROP_PCT \({DROP_PCT} %\)"
     ),

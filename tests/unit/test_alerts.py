@@ -56,10 +56,10 @@ def test_a_refused_delivery_is_told_each_time(before: Verdict | None) -> None:
     assert event_of(report("fail", "refused"), before) == "refused"
 
 
-@pytest.mark.parametrize("before", get_args(Verdict))
+@pytest.mark.parametrize("before", [None, *get_args(Verdict)])
 @pytest.mark.parametrize("now", get_args(Verdict))
-def test_of_a_run_that_changed_nothing_only_a_failure_is_told(before: Verdict, now: Verdict) -> None:
-    unchanged = report(now, "unchanged", entry("before", before))
+def test_of_a_run_that_changed_nothing_only_a_failure_is_told(before: Verdict | None, now: Verdict) -> None:
+    unchanged = report(now, "unchanged", *([entry("before", before)] if before else []))
 
     assert event_of(unchanged, previous_verdict(unchanged)) == ("red" if now == "fail" else None)
 
