@@ -23,6 +23,9 @@ INGESTION_NOTE = "ingestion.json"
 RUN_RESULTS = "run_results.json"
 """The name that dbt gives the file of its results."""
 
+REPORT_NAME = r"(?:quality_report|preview)_[0-9]{8}T[0-9]{12}Z_"
+"""A pattern for the names of report_name(), up to the run."""
+
 
 def artifacts_dir(settings: Settings, run_id: str) -> Path:
     """Return the folder of one run's artifacts, created if it is missing."""
@@ -56,7 +59,7 @@ def report_name(time: datetime, run_id: str, *, is_preview: bool = False) -> str
 
 def report_of(folder: Path, run_id: str, suffix: str = ".json") -> Path | None:
     """Return a run's report, or None. A run that was cleared can have several; the newest one counts."""
-    name = re.compile(rf"(quality_report|preview)_[0-9]{{8}}T[0-9]{{12}}Z_{re.escape(run_key(run_id) + suffix)}")
+    name = re.compile(REPORT_NAME + re.escape(run_key(run_id) + suffix))
     try:
         found = [entry for entry in os.scandir(folder) if name.fullmatch(entry.name)]
     except OSError:

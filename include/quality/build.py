@@ -45,6 +45,7 @@ from include.quality.report import (
     Totals,
     TrendEntry,
     UnknownColumn,
+    Verdict,
     Versions,
     written_reports,
 )
@@ -124,7 +125,6 @@ def write_report(
     verdict, why = judge(found)
     time = run.delivered_at or run.logical_date or run.generated_at
     path = settings.data_quality_report_path / f"{report_name(time, run_id, is_preview=is_preview)}.json"
-    this = PastReport.model_validate({**found.model_dump(mode="json"), "verdict": verdict, "why": why})
     report = Report(
         **dict(found),
         verdict=verdict,
@@ -132,7 +132,7 @@ def write_report(
         against_previous=_against_previous(tests, [report for _, report in earlier]),
         trend=(
             *(_trend_entry(name, past) for name, past in earlier[-(TREND_RUNS - 1) :]),
-            *(() if is_preview else (_trend_entry(path.name, this),)),
+            *(() if is_preview else (_trend_entry(path.name, _as_past(found, verdict, why)),)),
         ),
     )
     with replacing(path) as temporary:
@@ -369,6 +369,12 @@ def _against_previous(tests: Sequence[DataTest], earlier: Sequence[PastReport]) 
 
 def _has_results(report: PastReport) -> bool:
     return any(test.status != "not_run" for test in report.tests)
+
+
+def _as_past(found: Findings, verdict: Verdict, why: str) -> PastReport:
+    """Return a run's findings as later reports will read them."""
+    needed = found.model_dump(include=set(PastReport.model_fields))
+    return PastReport.model_validate({**needed, "verdict": verdict, "why": why})
 
 
 def _trend_entry(name: str, past: PastReport) -> TrendEntry:

@@ -23,7 +23,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from include.artifacts import report_of
+from include.artifacts import REPORT_NAME, report_of
 from include.settings import PROJECT_ROOT, SettingsError, load_settings
 from include.ui import DAG_ID, PLAIN_KEY
 
@@ -34,7 +34,7 @@ _KEY = re.compile(rb'<bdi data-key="(account|customer)">(%b)</bdi>' % PLAIN_KEY.
 """A key in a page. Here it becomes a link to its explanation."""
 
 _PAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.html")
-_REPORT = re.compile(r"(quality_report|preview)_[0-9]{8}T[0-9]{12}Z_[A-Za-z0-9._-]+\.json")
+_REPORT = re.compile(REPORT_NAME + r"[A-Za-z0-9._-]+\.json")
 
 
 def create_app() -> FastAPI:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,16 @@ def test_each_statement_names_its_run_and_node(days: Days) -> None:
     assert {statement.split(" values")[0] for statement in without} == {  # dbt-databricks leaves it out at seeds
         f"insert overwrite `lending`.`{SCHEMA}_marts`.`interest_rate_tier`"
     }
+
+
+def test_a_node_finds_its_delivery_with_one_statement(days: Days) -> None:
+    """A command looks it up once, and remembers it: a snapshot needs it again and again."""
+    lookups = [statement for statement in days.statements if "ledger.jsonl" in statement]
+    comments = [json.loads(found[1]) for found in (re.match(r"\s*/\* (.*?) \*/", sql) for sql in lookups) if found]
+    nodes = Counter((comment["run"], comment["node"]) for comment in comments)
+
+    assert {"snap_customer", "snap_account", "account_summary"} <= {node for _, node in nodes}
+    assert set(nodes.values()) == {1}
 
 
 def test_the_kinds_of_statements_that_dbt_sends_are_those_that_are_known(days: Days) -> None:

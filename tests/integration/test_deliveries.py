@@ -211,12 +211,13 @@ def test_ctrl_c_in_the_middle_is_one_line_and_the_next_run_finishes_the_delivery
     write_extracts(settings.input_path, *SECOND_DAY)
     for name, value in environment_of(settings).items():
         monkeypatch.setenv(name, value)
-    interrupts = iter([signal.SIGINT])
+    finished: list[str] = []
 
     def interrupt_once(_progress: NodeProgress, event: EventMsg) -> None:
         if event.info.name == "NodeFinished":
-            for number in interrupts:
-                os.kill(os.getpid(), number)
+            finished.append(event.data.node_info.unique_id)
+            if len(finished) == 1:
+                os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
         patch.setattr(NodeProgress, "on_event", interrupt_once)
