@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import sys
-import threading
+from contextlib import suppress
 from pathlib import Path
 
 from include.files import Locked, lock
@@ -68,17 +68,15 @@ def _serve(options: argparse.Namespace) -> None:
     server = WarehouseServer(
         ThriftService(warehouse), catalog, credentials, port=options.port, http_path=options.http_path
     )
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     if options.print_env:
         session = warehouse.open_session(ADMIN, options.catalog, None, {})
         session.execute(f"create schema if not exists `{options.schema}`")
         session.execute(f"create volume if not exists `{options.schema}`.landing")
-    print(_lines_for_env(server, options) if options.print_env else _line(server, options), flush=True)
-    ended.wait()
-    server.shutdown()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        print(_lines_for_env(server, options) if options.print_env else _line(server, options), flush=True)
+        server.serve_forever()
     with warehouse.lock:  # let a running statement finish
         engine.stop()
 
