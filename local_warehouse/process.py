@@ -56,7 +56,7 @@ class WarehouseProcess:
         """Send a signal, wait for the end, and return the exit status."""
         assert self._process
         self._process.send_signal(number)
-        self._process.communicate(timeout=20)
+        self._process.communicate(timeout=120)
         return self._process.returncode
 
     def connect(self, **options: Any) -> Connection:

@@ -94,7 +94,7 @@ def test_a_statement_cut_off_by_a_kill_leaves_all_or_nothing(tmp_path: Path) -> 
 
         thread = threading.Thread(target=work, args=(connection, answered, done))
         thread.start()
-        while not done:
+        while not done and thread.is_alive():
             time.sleep(0.01)
         time.sleep(generator.random() * 0.2)
         process.end(signal.SIGKILL)

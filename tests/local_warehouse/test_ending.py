@@ -39,7 +39,7 @@ def test_a_signal_ends_it_at_whatever_line_of_python_it_comes(tmp_path: Path) ->
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")

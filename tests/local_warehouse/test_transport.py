@@ -96,7 +96,7 @@ def test_a_wrong_token_is_refused(warehouse: WarehouseProcess) -> None:
         warehouse.connect(access_token="wrong")  # noqa: S106
     with pytest.raises(PermissionDenied, match="Invalid access token"):
         warehouse.client(token="wrong").current_user.me()  # noqa: S106
-    assert requests.get(f"{warehouse.host}/api/2.0/preview/scim/v2/Me", timeout=5).status_code == 401
+    assert requests.get(f"{warehouse.host}/api/2.0/preview/scim/v2/Me", timeout=60).status_code == 401
 
 
 def test_a_wrong_path_is_refused(warehouse: WarehouseProcess) -> None:
@@ -162,7 +162,7 @@ def test_every_statement_is_logged(warehouse: WarehouseProcess, ask: Ask) -> Non
         ask("select logged wrongly")
     good, bad = warehouse.statements()[-2:]
     assert (good["statement"], good["outcome"]) == ("select 'logged' as it", "ok")
-    assert good["seconds"] < 5
+    assert 0 <= good["seconds"] < 60
     assert bad["outcome"].startswith("[") and "SQLSTATE" in bad["outcome"]
     assert good["session"] == bad["session"]
 
