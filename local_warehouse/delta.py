@@ -86,7 +86,7 @@ class DeltaTable:
 
     def commit_info(self, version: int) -> Action:
         """Return a commit's commitInfo with its `version`."""
-        info = next((action["commitInfo"] for action in self.actions(version) if "commitInfo" in action), {})
+        info: Action = next((action["commitInfo"] for action in self.actions(version) if "commitInfo" in action), {})
         return {**info, "version": version}
 
     def version_at(self, milliseconds: int) -> int:

@@ -65,6 +65,7 @@ def _unity(request: _RequestHandler, kind: str, full_name: str | None) -> dict[s
             catalog.create_volume(name, body.get("comment"), request.user)
         return _volume(request, *name)
     parts = full_name.split(".") if full_name else []
+    found: list[dict[str, Any]]
     if kind == "catalogs":
         names = parts or list(catalog.catalogs)
         found = [{"name": name, "catalog_type": "MANAGED_CATALOG"} for name in names if catalog.schemas(name)]
@@ -76,8 +77,8 @@ def _unity(request: _RequestHandler, kind: str, full_name: str | None) -> dict[s
             for name in names
         ]
     elif kind == "volumes":
-        at = (parts or [request.query["catalog_name"].lower(), request.query["schema_name"].lower()])[:2]
-        found = [_volume(request, *at, name) for name in parts[2:] or catalog.schema(*at).volumes]
+        of, schema = parts[:2] or (request.query["catalog_name"].lower(), request.query["schema_name"].lower())
+        found = [_volume(request, of, schema, name) for name in parts[2:] or catalog.schema(of, schema).volumes]
     elif kind == "tables" and len(parts) == 3:
         relation = catalog.relation((parts[0], parts[1], parts[2]))
         found = [{"name": parts[2], "catalog_name": parts[0], "schema_name": parts[1], "full_name": full_name,
