@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from include.layers import SCHEMAS
 from include.settings import PROJECT_ROOT, Settings
 from local_warehouse.process import CLIENT_ID, CLIENT_SECRET, WarehouseProcess
 from tests.support.settings import settings_in
@@ -35,8 +34,9 @@ class LocalWarehouse(WarehouseProcess):
 
     def settings(self, folder: Path, **variables: str) -> Settings:
         """Return settings for an empty schema and volume, made by the statements of the guide."""
-        for name in (SCHEMA, *(f"{base}_{name}" for base in (SCHEMA, f"{SCHEMA}_rebuild") for name in SCHEMAS)):
-            self.execute(f"drop schema if exists {name} cascade")
+        for (name,) in self.execute("show schemas"):
+            if name.startswith(SCHEMA):
+                self.execute(f"drop schema {name} cascade")
         for statement in statements_of_the_guide(0):
             self.execute(statement)
         return settings_in(folder, **(self.environment(SCHEMA) | variables))
