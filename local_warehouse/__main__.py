@@ -72,6 +72,7 @@ def _serve(options: argparse.Namespace) -> None:
         session = warehouse.open_session(ADMIN, options.catalog, None, {})
         session.execute(f"create schema if not exists `{options.schema}`")
         session.execute(f"create volume if not exists `{options.schema}`.landing")
+    # A handler that sets an Event would hang if the signal came just as the main thread begins to wait for the Event.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
