@@ -13,7 +13,7 @@ help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup ## Run the DAG on the extracts in data/inputs and print a summary
-	@$(ACTIVATE); scripts/run.sh
+	@$(ACTIVATE); python -m scripts.run
 
 report: setup ## Open the newest quality report in a browser, or print its path
 	@$(ACTIVATE); scripts/report.sh

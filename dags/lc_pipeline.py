@@ -167,17 +167,21 @@ with DAG(
         steps = [tasks.write_files, *([tasks.publish_tables] if settings.databricks else []), tasks.publish]
         chain(*(task(step)() for step in steps))
 
-    report = task(trigger_rule=TriggerRule.ALL_DONE)(tasks.quality_report)()
-    report.operator.operator_extra_links = (QualityReportLink(),)
-
-    # No teardowns: for a pending one, Airflow keeps a run that is marked failed running, and then calls it green.
-    with TaskGroup("assets"):
-        for step in lineage(settings.database_type):
-            report >> task(task_id=step.name, inlets=step.inlets, outlets=step.outlets)(tasks.announce_assets)()
-
     # weight_rule: otherwise the many waiting runs of a backfill come before the tasks of the run that they wait for
     turn = task.sensor(mode="reschedule", poke_interval=15, timeout=24 * 3600, weight_rule="absolute")(
         tasks.wait_for_turn
     )()
     ingest = tasks.IngestOperator(task_id="ingest")
-    chain(turn, ingest, *layers, exports, report)
+    chain(turn, ingest, *layers, exports)
+
+    # It waits for each task, not only for the last one, which is upstream_failed as soon as any task has failed, while
+    # another task of the same layer may still run or wait for its retry.
+    before = dag.tasks
+    report = task(trigger_rule=TriggerRule.ALL_DONE)(tasks.quality_report)()
+    report.operator.operator_extra_links = (QualityReportLink(),)
+    chain(before, report)
+
+    # No teardowns: for a pending one, Airflow keeps a run that is marked failed running, and then calls it green.
+    with TaskGroup("assets"):
+        for step in lineage(settings.database_type):
+            report >> task(task_id=step.name, inlets=step.inlets, outlets=step.outlets)(tasks.announce_assets)()

@@ -7,6 +7,7 @@ in the functions.
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import wraps
@@ -17,6 +18,7 @@ from airflow.sdk import Asset, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetDagRun
+from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
 
 from include import alerts, assets, turns
 from include.artifacts import report_of
@@ -73,6 +75,7 @@ def hold_turn(context: Any, _operator: Any = None) -> None:
 
     So a task that is cleared alone, without wait_for_turn, can't work on another run's delivery.
     """
+    _check_process(context["dag_run"])
     turns.hold(
         load_settings().landing_path,
         context["run_id"],
@@ -104,10 +107,21 @@ def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
     settings = load_settings()
     check_paths(settings, "LANDING_PATH")
     landing = settings.landing_path
+    _check_process(dag_run)
+    if is_dag_test(dag_run):
+        _check_scheduler(ti.dag_id)
+        # Airflow would take Ctrl-C for a failure of the task, and try it again.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
     turns.release(landing, dag_run.run_id)  # taken by a killed try, or before the run was cleared
     try:
         with turns.deciding(landing, dag_run.run_id) as held:
             if blocking := _working_run(turns.holder(landing), ti) or _earlier_run(dag_run, ti):
+                if is_dag_test(dag_run):
+                    raise turns.NotItsTurn(
+                        f"the DAG run {blocking} comes first, and no scheduler works on it now: let one end it (`make "
+                        "ui`, with the DAG switched on), or mark it failed; then run again"
+                    )
                 log.info("waiting for %s to end", blocking)
                 return False
             if is_dag_test(dag_run):
@@ -127,6 +141,31 @@ def is_dag_test(dag_run: Any) -> bool:
     it holds the lock of include/turns.py.
     """
     return bool(dag_run.triggering_user_name == "dag_test")
+
+
+def _check_process(dag_run: Any) -> None:
+    """Raise NotItsTurn in a scheduler's process if the run was started by `airflow dags test`.
+
+    A scheduler takes any run's tasks, also while that command works on them, or long after it was killed.
+    """
+    if is_dag_test(dag_run) and not isinstance(task_runner.SUPERVISOR_COMMS, InProcessSupervisorComms):
+        raise turns.NotItsTurn(
+            "`airflow dags test` has started this run, and a scheduler has taken this task: trigger the DAG instead, "
+            "or switch it off before `airflow dags test`"
+        )
+
+
+def _check_scheduler(dag_id: str) -> None:
+    """Raise NotItsTurn if a scheduler would take tasks of `airflow dags test`, in whose process this is called."""
+    from airflow.jobs.job import most_recent_job
+    from airflow.models.dag import DagModel
+
+    scheduler, dag = most_recent_job("SchedulerJob"), DagModel.get_current(dag_id)
+    if scheduler and scheduler.is_alive() and dag and not dag.is_paused:
+        raise turns.NotItsTurn(
+            "a scheduler is running, and the DAG is switched on: trigger the DAG instead, or switch it off first "
+            f"(`airflow dags pause {dag_id}`)"
+        )
 
 
 def _working_run(run_id: str | None, ti: Any) -> str | None:

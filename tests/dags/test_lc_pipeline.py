@@ -260,7 +260,7 @@ def test_on_databricks_tables_are_published_once_all_exports_are_written(dag: DA
 
     if "databricks" in dag.tags:
         assert dag.get_task(tables).upstream_task_ids == {"exports.write_files"}
-        assert dag.get_task(tables).downstream_task_ids == {"exports.publish"}
+        assert dag.get_task(tables).downstream_task_ids == {"exports.publish", "quality_report"}
 
 
 def test_the_lineage_leads_from_the_extracts_to_what_is_published(dag: DAG) -> None:

@@ -70,14 +70,11 @@ def test_a_delivery_without_a_terminal_says_a_line_for_each_step_on_stderr(envir
     assert ended.stdout.startswith("delivery ")
 
 
-def test_airflow_dags_test_shows_its_tasks_done_of_all_and_ends_as_it_did(tmp_path: Path) -> None:
+def test_make_run_shows_its_tasks_done_of_all_and_ends_as_the_dag_run_did(tmp_path: Path) -> None:
     airflow = AirflowHome(tmp_path / "airflow", settings_in(tmp_path / "live"))
-    log = tmp_path / "run.log"
 
     ended, shown = run_on_terminal(
-        [sys.executable, "-m", "scripts.dags_test", str(log), day(6).isoformat()],
-        cwd=PROJECT_ROOT,
-        environment=airflow.environment,
+        [sys.executable, "-m", "scripts.run", day(6).isoformat()], cwd=PROJECT_ROOT, environment=airflow.environment
     )
 
     (total,) = airflow.query("select count(*) from task_instance")[0]
@@ -85,5 +82,5 @@ def test_airflow_dags_test_shows_its_tasks_done_of_all_and_ends_as_it_did(tmp_pa
     assert f"2 of {total} tasks" in shown
     for name in ("airflow dags test lc_pipeline", "wait_for_turn", "ingest", "quality_report"):
         assert name in shown
-    assert ended.stdout == ""
-    assert "customers.csv is missing" in log.read_text()
+    assert re.search(r"^error .*customers.csv is missing", ended.stdout, re.MULTILINE)
+    assert "customers.csv is missing" in (tmp_path / "airflow" / "run.log").read_text()

@@ -64,6 +64,11 @@ class AirflowProcess:
         """Set the state of a task."""
         self._call("mark_task", run_id=run_id, task_id=task_id, state=state)
 
+    def next_tasks(self, run_id: str) -> list[str]:
+        """Do with a run what a scheduler does until it finds tasks to start, or nothing more to do; return these."""
+        tasks: list[str] = self._call("next_tasks", run_id=run_id)
+        return tasks
+
     def mark_failed(self, run_id: str) -> str:
         """Mark a run failed, as the UI does, and return the state that it then has."""
         return str(self._call("mark_failed", run_id=run_id))
@@ -159,6 +164,19 @@ class _Server:
 
         with create_session() as session:
             self._run(session, run_id).get_task_instance(task_id, session=session).state = state
+
+    def next_tasks(self, run_id: str) -> list[str]:
+        from airflow.utils.session import create_session
+
+        states: list[str] = []
+        while True:
+            with create_session() as session:
+                run = self._run(session, run_id)
+                run.dag = self.scheduler_dag
+                tasks, _ = run.update_state(session=session)
+                before, states = states, [instance.state for instance in run.get_task_instances(session=session)]
+                if tasks or states == before:
+                    return [task.task_id for task in tasks]
 
     def mark_failed(self, run_id: str) -> str:
         from airflow.api.common.mark_tasks import set_dag_run_state_to_failed

@@ -153,6 +153,22 @@ def test_a_dags_test_keeps_others_away_while_its_process_lives(airflow: AirflowP
         pass
 
 
+@pytest.mark.parametrize("is_working", [True, False])
+def test_a_dags_test_waits_for_no_dag_run_since_no_scheduler_ends_it(
+    airflow: AirflowProcess, landing: Path, is_working: bool
+) -> None:
+    airflow.add_run("first", day(5))
+    if is_working:
+        assert turn_of(airflow, "first") == GOES_ON
+    airflow.add_run("test", day(6), user="dag_test")
+
+    state, log = airflow.run_task("test", "wait_for_turn")
+    assert state == "failed"
+    assert "the DAG run first" in log
+    assert "comes first, and no scheduler works on it now: let one end it (`make ui`" in log
+    assert turns.holder(landing) == ("first" if is_working else None)
+
+
 def test_a_delivery_without_airflow_is_waited_for(airflow: AirflowProcess, landing: Path) -> None:
     airflow.add_run("this", day(6))
 
@@ -199,6 +215,19 @@ def test_an_error_while_assets_are_announced_skips_the_task_so_that_the_run_stay
     airflow.add_run("unreported", day(6))
     state, log = airflow.run_task("unreported", "assets.exports")
     assert (state, "nothing is announced" in log) == ("skipped", True)
+
+
+def test_a_run_keeps_its_turn_while_any_of_its_tasks_may_still_work(airflow: AirflowProcess) -> None:
+    airflow.add_run("this", day(6))
+    while "snapshots.snap_account" not in (tasks := airflow.next_tasks("this")):
+        for task_id in tasks:
+            airflow.mark_task("this", task_id, "success")
+    airflow.mark_task("this", "snapshots.snap_customer", "failed")
+    airflow.mark_task("this", "snapshots.snap_account", "running")
+
+    assert airflow.next_tasks("this") == []
+    airflow.mark_task("this", "snapshots.snap_account", "success")
+    assert airflow.next_tasks("this") == ["quality_report"]
 
 
 @pytest.mark.parametrize(("task_id", "is_named"), [("assets.exports", False), ("marts.tests", True)])
