@@ -46,7 +46,7 @@ def keep_run_results(settings: Settings, run_id: str, name: str, target: Path) -
 
 
 def forget_results(settings: Settings, run_id: str) -> None:
-    """Remove what an earlier try of the run has left of dbt's results and of its steps. It was about other files."""
+    """Remove what an earlier try of the run has left of dbt's results and of its steps."""
     for path in artifacts_dir(settings, run_id).iterdir():
         if path.name.endswith((f".{RUN_RESULTS}", STEP_SUFFIX)):
             path.unlink(missing_ok=True)

@@ -122,8 +122,8 @@ def ingest_delivery(
                 warehouse=warehouse,
             )
             outcome, delivered_at = ingestion.outcome, ingestion.delivery.delivered_at
-            if outcome == "landed":
-                forget_results(settings, run_id)
+            if full_refresh or outcome != "unchanged":
+                forget_results(settings, run_id)  # of an earlier try: the tasks that follow run again
             warnings = ingestion.warnings
             warehouse.receive(settings.landing_path, ingestion.delivery)
         return ingestion
@@ -225,6 +225,7 @@ def _finish(settings: Settings) -> None:
         return
     run_id = f"{unfinished.run_id}{FINISHED}"
     failure: str | None = None
+    forget_results(settings, run_id)
     _note_ingestion(
         settings, run_id, "resumed", None, unfinished.logical_date, unfinished.delivered_at, full_refresh=False
     )

@@ -16,7 +16,7 @@ import pytest
 from include.artifacts import artifacts_dir
 from include.dbt.manifest import manifest_path
 from include.ingestion import IngestionError, ingest
-from include.pipeline import ingest_delivery, write_report
+from include.pipeline import deliver, ingest_delivery, write_report
 from include.quality.report import SCHEMA_PATH, SCHEMA_VERSION, newest_report
 from include.quality.summary import main as summary_main
 from include.quality.summary import summary
@@ -171,18 +171,25 @@ def test_tables_of_a_later_delivery_are_not_described_as_those_of_an_earlier_one
     ]
 
 
-def test_other_files_of_the_same_run_have_no_results_of_an_earlier_try(settings: Settings) -> None:
-    """As when a run is cleared after the sender has corrected a file."""
+@pytest.mark.parametrize("other_files", [True, False])
+def test_a_run_that_is_cleared_and_processes_its_delivery_again_has_no_results_of_the_earlier_try(
+    settings: Settings, other_files: bool
+) -> None:
     write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
     ingest_delivery(settings, logical_date=day(5), run_id="run")
     leave_results(settings, "run")
-    ingest_delivery(settings, logical_date=day(5), run_id="run")
-    assert read(write_report(settings, run_id="run"))["totals"]["tests"]["not_run"] == 0
-
-    write_extracts(settings.input_path, [*CUSTOMERS, customer("3")], ACCOUNTS)
+    if other_files:
+        write_extracts(settings.input_path, [*CUSTOMERS, customer("3")], ACCOUNTS)
     ingest_delivery(settings, logical_date=day(5), run_id="run")
 
     assert read(write_report(settings, run_id="run"))["totals"]["tests"]["pass"] == 0
+
+
+def test_a_run_that_is_cleared_after_its_delivery_was_processed_keeps_its_results(settings: Settings) -> None:
+    write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
+    first, second = (read(deliver(settings, logical_date=day(5), run_id="run")) for _ in range(2))
+
+    assert (second["run"]["outcome"], second["totals"]["tests"]) == ("unchanged", first["totals"]["tests"])
 
 
 def test_at_most_a_few_failing_rows_are_shown(tmp_path: Path) -> None:
