@@ -1,5 +1,12 @@
 # The environment for make and for your shell: run `. ./env.sh` in the repository's folder. Put settings into .env (see
-# .env.example). Variables that are already set take precedence.
+# .env.example). Variables that are already set take precedence, except those of the folders.
+
+case $PWD in
+    *[%?\"]*)
+        echo "error: $PWD: Airflow and DuckDB can't use a folder with %, ? or \" in its path; rename it" >&2
+        return 1
+        ;;
+esac
 
 # The pipeline reads its own settings from .env, but Airflow's (AIRFLOW__CORE__PARALLELISM=8) must be variables.
 if [ -f .env ]; then
@@ -13,8 +20,8 @@ if [ -f .env ]; then
             *) continue ;;
         esac
         case $value in
-            \"*\") value=${value#\"} value=${value%\"} ;;
-            \'*\') value=${value#\'} value=${value%\'} ;;
+            \"*\" | \"*\"\ \#*) value=${value%\"\ \#*} value=${value#\"} value=${value%\"} ;;
+            \'*\' | \'*\'\ \#*) value=${value%\'\ \#*} value=${value#\'} value=${value%\'} ;;
             *) value=${value%% #*} ;;
         esac
         printenv "$name" > /dev/null || export "$name=$value"
@@ -28,8 +35,8 @@ export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 export AIRFLOW__CORE__DAGS_FOLDER="$PWD/dags"
 export AIRFLOW__CORE__PLUGINS_FOLDER="$PWD/plugins"
-export AIRFLOW__CORE__LOAD_EXAMPLES=False
-export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=True
+export AIRFLOW__CORE__LOAD_EXAMPLES="${AIRFLOW__CORE__LOAD_EXAMPLES:-False}"
+export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="${AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION:-True}"
 
 # On DuckDB one task runs at a time. By default Airflow would keep 32 idle workers.
 export AIRFLOW__CORE__PARALLELISM="${AIRFLOW__CORE__PARALLELISM:-4}"
@@ -42,7 +49,7 @@ export AIRFLOW__API__HOST="${AIRFLOW__API__HOST:-127.0.0.1}"
 export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="${AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS:-True}"
 
 # Telemetry would make every start slower.
-export AIRFLOW__COSMOS__ENABLE_TELEMETRY=False
+export AIRFLOW__COSMOS__ENABLE_TELEMETRY="${AIRFLOW__COSMOS__ENABLE_TELEMETRY:-False}"
 export AIRFLOW__COSMOS__CACHE_DIR="$AIRFLOW_HOME/cosmos"
 export DBT_SEND_ANONYMOUS_USAGE_STATS=False
 export DO_NOT_TRACK=1
@@ -52,4 +59,8 @@ export AIRFLOW__COSMOS__DBT_DOCS_PROJECTS="{\"lc_pipeline\": {\"dir\": \"$PWD/db
 
 # macOS refuses to fork a process whose libraries have started threads, and Airflow forks a process per task.
 export OBJC_DISABLE_INITIALIZE_FORK_SAFETY=YES
+
+# Airflow's tasks reach its API on loopback, not through a proxy. Libraries read either spelling, the lower case first.
+export NO_PROXY="${no_proxy:-${NO_PROXY:-}}"
 export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost"
+export no_proxy="$NO_PROXY"

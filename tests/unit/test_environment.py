@@ -35,6 +35,11 @@ def environment_of(folder: Path, lines: list[str], **variables: str) -> dict[str
         ("AIRFLOW__A__B=", ""),
         ('AIRFLOW__A__B="two words"\r', "two words"),
         ("AIRFLOW__A__B=8 # eight", "8"),
+        ('AIRFLOW__A__B="two words" # in quotes', "two words"),
+        ("AIRFLOW__A__B='two words' # in quotes", "two words"),
+        ('AIRFLOW__A__B="two # words" # in quotes', "two # words"),
+        ('AIRFLOW__A__B="two # words"', "two # words"),
+        ("""AIRFLOW__A__B='{"a": "b"}'""", '{"a": "b"}'),
     ],
 )
 def test_a_value_in_dotenv_arrives_as_it_is_written(tmp_path: Path, line: str, expected: str) -> None:
@@ -52,3 +57,28 @@ def test_the_environment_goes_before_dotenv_and_dotenv_before_env_sh(tmp_path: P
 def test_the_pipelines_settings_stay_in_dotenv(tmp_path: Path) -> None:
     """include/settings.py reads them each time; exported, they would outlive a change of the file."""
     assert "DATABRICKS_TOKEN" not in environment_of(tmp_path, ["DATABRICKS_TOKEN=secret"])
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_airflows_own_api_is_reached_without_a_proxy_and_what_was_exempt_stays_so(tmp_path: Path, name: str) -> None:
+    found = environment_of(tmp_path, [], **{name: "intranet.example"})
+    assert {found["NO_PROXY"], found["no_proxy"]} == {"intranet.example,127.0.0.1,localhost"}
+
+
+def test_what_is_set_stays_except_the_folders(tmp_path: Path) -> None:
+    kept = {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False", "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "True"}
+    found = environment_of(tmp_path, [], AIRFLOW_HOME="/elsewhere", **kept)
+    assert {name: found[name] for name in kept} == kept
+    assert found["AIRFLOW_HOME"] == str(tmp_path / ".airflow")
+
+
+@pytest.mark.parametrize("character", ["%", "?", '"'])
+def test_a_folder_whose_name_airflow_cannot_use_is_refused_in_one_line(tmp_path: Path, character: str) -> None:
+    folder = tmp_path / f"100{character}"
+    folder.mkdir()
+    shutil.copy(PROJECT_ROOT / "env.sh", folder)
+    ended = subprocess.run(["sh", "-euc", ". ./env.sh; env"], cwd=folder, check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"error: {folder}: Airflow and DuckDB can't use a folder with %, ? or \" in its path; rename it\n"
+    )
