@@ -179,3 +179,24 @@ def test_without_a_landing_dbt_says_what_is_missing(tmp_path: Path) -> None:
 
     assert ended.returncode != 0
     assert "Nothing has been landed:" in ended.stdout
+
+
+def test_with_the_pipelines_settings_dbt_finds_relative_paths_where_the_pipeline_does(
+    built: dict[str, str], settings: Settings
+) -> None:
+    relative = {
+        name: os.path.relpath(path, PROJECT_ROOT)
+        for name, path in {"DUCKDB_PATH": settings.duckdb_path, "LANDING_PATH": settings.landing_path}.items()
+    }
+    target = str(settings.duckdb_path.parent / "target")
+    ended = subprocess.run(
+        [sys.executable, "-m", "include.dbt", "test", "--select", "source:*", "src_account"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **relative, "DBT_TARGET_PATH": target, "DBT_LOG_PATH": target},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stdout
+    assert {result["status"] for result in results(settings)} == {"pass"}
