@@ -74,7 +74,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 lock: .venv/.installed ## Write requirements.lock from requirements.txt and requirements-dev.in
 	@$(ACTIVATE); $(COMPILE)
 
-upgrade: .venv/.installed ## Raise every version in requirements.lock to the newest within the bounds
+upgrade: .venv/.installed ## Raise the versions in requirements.lock that requirements.txt leaves open
 	@$(ACTIVATE); $(COMPILE) --upgrade
 
 release: setup ## Check this commit, test it, and tag it with the version of pyproject.toml

@@ -26,9 +26,9 @@ quality_report >> assets`. The last group updates Airflow's assets, from the ext
 green run; it can't fail a run.
 
 ### When it is red
-- **`ingest`**: the delivery was refused; nothing has changed. The last line of its log names the file or the row,
-  what was expected and what was found. Have the file replaced and clear this run, which keeps its logical date; if many
-  keys are rightly gone, trigger the DAG with `accept_row_drop`.
+- **`ingest`**: the delivery was refused, and nothing of it was taken. The last line of its log names the file or the
+  row, what was expected and what was found. Have the file replaced and clear this run, which keeps its logical date; if
+  many keys are rightly gone, trigger the DAG with `accept_row_drop`.
 - **a dbt task**: a model or an error-severity test failed. What comes after it did not run; the exports are the last
   good ones. The log names the test, the report shows failing rows. Fix the cause and trigger again: the delivery is
   finished first. If its files are wrong, trigger the next delivery with `discard_unfinished`: it is given up.
@@ -36,7 +36,7 @@ green run; it can't fail a run.
 - **`wait_for_turn`** is *up for reschedule*: another run is working, or a run of an earlier delivery (for example of
   a backfill) has not ended. Its log names the run.
 - **any task, with `it is the turn of run ...`**: the task was cleared alone. Clear the run from `wait_for_turn` on.
-- **`quality_report`** alone says that an earlier task failed: look at that task.
+- **`quality_report`** names the earlier task that failed. If none did, its verdict is `fail`: the report says why.
 
 A run for a delivery that is already processed changes nothing. Every run has a quality report, red ones included: see
 the run's tab *Quality report*, or *Quality* in the toolbar.

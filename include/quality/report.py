@@ -402,8 +402,8 @@ class Findings(Section):
     schema_version: SchemaVersion = Field(description="Version of this schema.")
     run: Run = Field(description="The run and its delivery.")
     problems: tuple[str, ...] = Field(
-        description="What could not be found out, and why; an unfinished delivery that was given up for this one; "
-        "and files older than MAX_FILE_AGE_HOURS."
+        description="What could not be found out, and why; what was not built or published; an unfinished delivery "
+        "that was given up for this one; files older than MAX_FILE_AGE_HOURS; rates that were changed in place."
     )
     totals: Totals = Field(description="Counts by status.")
     task_groups: tuple[TaskGroupSeconds, ...] = Field(description="How long each task group worked, in order.")
