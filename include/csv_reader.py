@@ -142,7 +142,8 @@ def _landed_names(path: Path, header: Record, columns: Sequence[Column]) -> list
     values = {value.strip().lower() for name in found for value in re.split(r"[,;:^|\t]", name)}
     if not values & declared.keys():  # this may be a record, whose values a message does not show
         raise BadExtract(f"{path}: {expected}, found none of them in the first line. Is the header missing?")
-    shown = ",".join(found) if len(",".join(found)) <= 200 else ",".join(found)[:200] + "..."
+    shown = re.split(r"[\r\n]", ",".join(found), maxsplit=1)[0]  # records follow
+    shown = shown if len(shown) <= 200 else shown[:200] + "..."
     if header.reason:
         raise BadExtract(f"{path}: the header is malformed ({header.reason}): {expected}, found {shown}")
     lowered = [name.lower() for name in found]

@@ -188,6 +188,18 @@ def test_a_record_in_place_of_the_header_is_not_shown(read: Read, content: bytes
     assert "Ann" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"CustomerID,Name,HasLoan\r1,Ann,yes\r", b'CustomerID,"Name\n1,Ann",yes\n2,Bob,no\n'],
+    ids=["carriage returns alone", "a quote that closes in a record"],
+)
+def test_records_that_come_with_the_header_are_not_shown(read: Read, content: bytes) -> None:
+    with pytest.raises(BadExtract) as error:
+        read(content)
+    assert "found CustomerID,Name" in str(error.value)
+    assert "Ann" not in str(error.value)
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadExtract, match=r"nothing\.csv is missing"):
         read_csv(tmp_path / "nothing.csv", COLUMNS, tmp_path / "nothing.arrow")
