@@ -134,6 +134,12 @@ def ingest_delivery(
         _note_ingestion(settings, run_id, outcome, message, logical_date, delivered_at, full_refresh, warnings)
 
 
+def note_refusal(settings: Settings, *, run_id: str, logical_date: datetime, error: str) -> None:
+    """Record for the report why a run has not come as far as ingestion, unless an earlier try of it has."""
+    if not _ingestion_note(settings, run_id).exists():
+        _note_ingestion(settings, run_id, "refused", error, logical_date, None, full_refresh=False)
+
+
 def build(
     settings: Settings,
     *,

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow.providers.standard.operators.python import ShortCircuitOperator
@@ -98,30 +100,45 @@ def in_turn(function: Callable[..., T]) -> Callable[..., T]:
 def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
     """Take the turn and return True if no other run comes first; otherwise log which run this one waits for.
 
+    `airflow dags test` waits for no DAG run, since no scheduler works on it. The report says why a run is refused here.
+    """
+    from include.preflight import UnusablePath, check_paths
+
+    settings = load_settings()
+    try:
+        check_paths(settings, "LANDING_PATH")
+        _check_process(dag_run)
+        if is_dag_test(dag_run):
+            _check_scheduler(ti.dag_id)
+            _end_at_ctrl_c()
+        return _take_turn(settings.landing_path, dag_run, ti)
+    except (turns.NotItsTurn, UnusablePath) as error:
+        from include import pipeline
+
+        with suppress(OSError):
+            pipeline.note_refusal(
+                settings, run_id=dag_run.run_id, logical_date=delivery_time(dag_run), error=one_line(error)
+            )
+        raise
+
+
+def _take_turn(landing: Path, dag_run: Any, ti: Any) -> bool:
+    """Take the turn and return True unless another run comes first.
+
     Deliveries are processed in the order of their times, one at a time: a run has its turn if no other run is working
     and no run of an earlier delivery is active. `max_active_runs` can't ensure that, since Airflow starts runs in the
     order of their creation and counts those of a backfill separately.
     """
-    from include.preflight import check_paths
-
-    settings = load_settings()
-    check_paths(settings, "LANDING_PATH")
-    landing = settings.landing_path
-    _check_process(dag_run)
-    if is_dag_test(dag_run):
-        _check_scheduler(ti.dag_id)
-        # Airflow would take Ctrl-C for a failure of the task, and try it again.
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
     turns.release(landing, dag_run.run_id)  # taken by a killed try, or before the run was cleared
     try:
         with turns.deciding(landing, dag_run.run_id) as held:
-            if blocking := _working_run(turns.holder(landing), ti) or _earlier_run(dag_run, ti):
-                if is_dag_test(dag_run):
-                    raise turns.NotItsTurn(
-                        f"the DAG run {blocking} comes first, and no scheduler works on it now: let one end it (`make "
-                        "ui`, with the DAG switched on), or mark it failed; then run again"
-                    )
+            blocking = _working_run(turns.holder(landing), ti) or _earlier_run(dag_run, ti)
+            if blocking and is_dag_test(dag_run):
+                raise turns.NotItsTurn(
+                    f"the DAG run {blocking} comes first, and no scheduler works on it now: let one end it (`make ui`, "
+                    "with the DAG switched on), or mark it failed; then run again"
+                )
+            if blocking:
                 log.info("waiting for %s to end", blocking)
                 return False
             if is_dag_test(dag_run):
@@ -166,6 +183,12 @@ def _check_scheduler(dag_id: str) -> None:
             "a scheduler is running, and the DAG is switched on: trigger the DAG instead, or switch it off first "
             f"(`airflow dags pause {dag_id}`)"
         )
+
+
+def _end_at_ctrl_c() -> None:
+    """Let Ctrl-C end this process. Airflow takes the exception for a failure of the task, and tries the task again."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _working_run(run_id: str | None, ti: Any) -> str | None:

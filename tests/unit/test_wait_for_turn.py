@@ -10,6 +10,8 @@ import pytest
 
 from include import turns
 from include.files import Locked, lock
+from include.quality.report import Report, newest_report
+from include.settings import Settings
 from tests.support.airflow_home import AirflowHome
 from tests.support.airflow_process import AirflowProcess
 from tests.support.deliveries import day
@@ -21,9 +23,14 @@ GOES_ON, WAITS = "success", "up_for_reschedule"
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowProcess]:
-    folder = tmp_path_factory.mktemp("turns")
-    process = AirflowProcess(AirflowHome(folder / "airflow", settings_in(folder / "live")).environment)
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The settings of all tests, except that each one has a landing of its own."""
+    return settings_in(tmp_path_factory.mktemp("turns"))
+
+
+@pytest.fixture(scope="module")
+def process(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowProcess]:
+    process = AirflowProcess(AirflowHome(tmp_path_factory.mktemp("home") / "airflow", settings).environment)
     yield process
     process.close()
 
@@ -155,18 +162,21 @@ def test_a_dags_test_keeps_others_away_while_its_process_lives(airflow: AirflowP
 
 @pytest.mark.parametrize("is_working", [True, False])
 def test_a_dags_test_waits_for_no_dag_run_since_no_scheduler_ends_it(
-    airflow: AirflowProcess, landing: Path, is_working: bool
+    airflow: AirflowProcess, settings: Settings, landing: Path, is_working: bool
 ) -> None:
     airflow.add_run("first", day(5))
     if is_working:
         assert turn_of(airflow, "first") == GOES_ON
-    airflow.add_run("test", day(6), user="dag_test")
+    run_id = f"test_{is_working}"
+    airflow.add_run(run_id, day(6), user="dag_test")
 
-    state, log = airflow.run_task("test", "wait_for_turn")
+    state, log = airflow.run_task(run_id, "wait_for_turn")
     assert state == "failed"
     assert "the DAG run first" in log
     assert "comes first, and no scheduler works on it now: let one end it (`make ui`" in log
     assert turns.holder(landing) == ("first" if is_working else None)
+    airflow.run_task(run_id, "quality_report")
+    assert log in Report.load(newest_report(settings.data_quality_report_path)).why
 
 
 def test_a_delivery_without_airflow_is_waited_for(airflow: AirflowProcess, landing: Path) -> None:
