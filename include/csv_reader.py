@@ -142,10 +142,12 @@ def _landed_names(path: Path, header: Record, columns: Sequence[Column]) -> list
     values = {value.strip().lower() for name in found for value in re.split(r"[,;:^|\t]", name)}
     if not values & declared.keys():  # this may be a record, whose values a message does not show
         raise BadExtract(f"{path}: {expected}, found none of them in the first line. Is the header missing?")
-    shown = re.split(r"[\r\n]", ",".join(found), maxsplit=1)[0]  # records follow
+    shown = re.split(r"[\r\n]", ",".join(found), maxsplit=1)[0]  # records may follow
     shown = shown if len(shown) <= 200 else shown[:200] + "..."
-    if header.reason:
-        raise BadExtract(f"{path}: the header is malformed ({header.reason}): {expected}, found {shown}")
+    is_closed_late = any(re.search(r"[\r\n][^,]*,", name) for name in found)
+    reason = header.reason or ("a quote is closed in a later record" if is_closed_late else None)
+    if reason:
+        raise BadExtract(f"{path}: the header is malformed ({reason}): {expected}, found {shown}")
     lowered = [name.lower() for name in found]
     unknown = {name.lower(): name for name in found if name and name.lower() not in declared}
     missing = [column.header for column in columns if column.is_required and column.header.lower() not in lowered]

@@ -190,14 +190,26 @@ def test_a_record_in_place_of_the_header_is_not_shown(read: Read, content: bytes
 
 @pytest.mark.parametrize(
     "content",
-    [b"CustomerID,Name,HasLoan\r1,Ann,yes\r", b'CustomerID,"Name\n1,Ann",yes\n2,Bob,no\n'],
-    ids=["carriage returns alone", "a quote that closes in a record"],
+    [
+        b"CustomerID,Name,HasLoan\r1,Ann,yes\r",
+        b'CustomerID,"Name\n1,Ann",yes\n2,Bob,no\n',
+        b'CustomerID,Name,"HasLoan\n1,Ann,yes\n2,Bob,no"\n3,Cy,no\n',
+        b'CustomerID,Name,HasLoan,"Note\n1,Ann,yes,a\n2,Bob,no,"\n3,Cy,no,c\n',
+    ],
+    ids=["carriage returns alone", "in a needed column", "the last needed column", "in another column"],
 )
 def test_records_that_come_with_the_header_are_not_shown(read: Read, content: bytes) -> None:
     with pytest.raises(BadExtract) as error:
         read(content)
+    assert "the header is malformed" in str(error.value)
     assert "found CustomerID,Name" in str(error.value)
     assert "Ann" not in str(error.value)
+
+
+def test_a_name_in_the_header_may_have_a_line_break(tmp_path: Path) -> None:
+    (tmp_path / "customers.csv").write_bytes(b'CustomerID,Name,HasLoan,"Note\n(ours)"\n1,Ann,yes,x\n')
+    table = read_csv(tmp_path / "customers.csv", COLUMNS, tmp_path / "customers.arrow")
+    assert table["received__Note\n(ours)"].to_pylist() == ["x"]
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
