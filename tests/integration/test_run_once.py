@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -51,8 +52,8 @@ def test_ctrl_c_in_a_dbt_task_ends_the_command_and_the_next_run_finishes_the_del
 ) -> None:
     settings = settings_in(tmp_path / "live", INPUT_PATH=SAMPLES)
     airflow = AirflowHome(tmp_path / "airflow", settings)
-    running = "select 1 from task_instance where task_id like 'staging.%' and state = 'running'"
-    with (tmp_path / "output").open("w+") as output:
+    running = "select 1 from task_instance where task_id like 'source.%' and state = 'running'"
+    with (tmp_path / "output").open("w") as output:
         process = subprocess.Popen(
             [*command, day(5).isoformat()],
             cwd=PROJECT_ROOT,
@@ -61,10 +62,13 @@ def test_ctrl_c_in_a_dbt_task_ends_the_command_and_the_next_run_finishes_the_del
             stderr=subprocess.STDOUT,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-        wait_until(lambda: airflow.query(running), seconds=600, every=0.05)
+    try:
+        wait_until(lambda: airflow.query(running), seconds=600, every=0.1)
+        time.sleep(1)  # the first dbt task of a process takes 3 s
         process.send_signal(signal.SIGINT)
-
         assert process.wait(timeout=60) == status
+    finally:
+        process.kill()
 
     assert states(settings.landing_path) == [(day(5), "landed")]
     deliver(settings, logical_date=day(6), run_id="next")
