@@ -37,13 +37,15 @@ def summary(path: Path, output_path: Path, *, is_kept: bool = True) -> str:
         lines += [f"{'':<10}   {entry.records} x {entry.reason}" for entry in reasons]
     for column in report.unknown_columns or ():
         lines.append(f"unknown    {column.file} has a column {column.column!r}, since {time_text(column.since)}")
-    if run.outcome == "unchanged" and not run.full_refresh:
+    is_unchanged = run.outcome == "unchanged" and not run.full_refresh
+    if is_unchanged:
         lines.append("changes    nothing: this delivery is already processed")
     elif report.changes is not None:
         changes = [_describe(entry) for entry in report.changes]
         lines.append("changes    " + ("; ".join(filter(None, changes)) or "nothing: no key came, changed or left"))
     for mart in report.marts or ():
-        lines.append(f"{'':<10} {mart.mart}: {mart.total_rows} rows, {mart.changed_rows} new or changed")
+        changed = "" if is_unchanged else f", {mart.changed_rows} new or changed"
+        lines.append(f"{'':<10} {mart.mart}: {mart.total_rows} rows{changed}")
     if report.interest:
         causes = [f"{entry.amount:+,.2f} {entry.cause}" for entry in report.interest.causes if entry.amount]
         lines.append(

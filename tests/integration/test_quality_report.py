@@ -187,9 +187,11 @@ def test_a_run_that_is_cleared_and_processes_its_delivery_again_has_no_results_o
 
 def test_a_run_that_is_cleared_after_its_delivery_was_processed_keeps_its_results(settings: Settings) -> None:
     write_extracts(settings.input_path, CUSTOMERS, ACCOUNTS)
-    first, second = (read(deliver(settings, logical_date=day(5), run_id="run")) for _ in range(2))
+    paths = [deliver(settings, logical_date=day(5), run_id="run") for _ in range(2)]
 
+    first, second = (read(path) for path in paths)
     assert (second["run"]["outcome"], second["totals"]["tests"]) == ("unchanged", first["totals"]["tests"])
+    assert "new or changed" not in summary(paths[1], settings.output_path)
 
 
 def test_at_most_a_few_failing_rows_are_shown(tmp_path: Path) -> None:
