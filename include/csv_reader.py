@@ -73,7 +73,7 @@ def read_csv(
         raise BadExtract(f"{name} is empty: expected the header {_names(columns)} and records")
     header = _Tokenizer(content).record(start)
     names = _landed_names(name, header, columns)
-    reader = _Reader(content, len(names))
+    reader = _Reader(content, len(names), named=max(position for position, column in enumerate(names, 1) if column))
     declared = [column.name for column in columns if column.name in names]
     kept = [*declared, *(column for column in names if column.startswith(UNDECLARED))]
     positions = [*(names.index(column) for column in kept), *range(len(names), len(reader.schema))]
@@ -342,10 +342,14 @@ class _Rows:
 
 
 class _Reader:
-    """Reads the records that follow the header, in the file's order of columns."""
+    """Reads the records that follow the header, in the file's order of columns.
 
-    def __init__(self, content: Content, width: int) -> None:
-        self.content, self.width = content, width
+    The header has `width` columns, of which those after the first `named` ones have no name. A spreadsheet writes such
+    trailing commas in some records only, so a record may lack them.
+    """
+
+    def __init__(self, content: Content, width: int, *, named: int) -> None:
+        self.content, self.width, self.named = content, width, named
         self.tokenizer = _Tokenizer(content)
         self.schema = pa.schema(
             [
@@ -445,8 +449,8 @@ class _Reader:
     def _keep(self, record: Record, at: int, number: int) -> None:
         """Add a record that the tokenizer has read at `at`."""
         reason = record.reason
-        if reason is None and len(record.fields) != self.width:
-            reason = f"expected {self.width} fields, found {len(record.fields)}"
+        if reason is None and not self.named <= len(record.fields) <= self.width:
+            reason = f"expected {self.named} fields, found {len(record.fields)}"
         raw = raw_text(self.content, at, record.end).decode()
         values: list[str | None] = [value.decode() for value in record.fields[: self.width]]
         values += [None] * (self.width - len(values))
