@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
 from airflow import listeners
+from airflow.configuration import AIRFLOW_HOME
 from airflow.sdk.listener import get_listener_manager
 
 from include.artifacts import report_of
@@ -88,7 +89,7 @@ def _group(task_id: str) -> str:
 
 def main() -> int:
     """Run the DAG, print the summary of its report, or else the end of its log, and return the exit status."""
-    log = Path(os.environ["AIRFLOW_HOME"], "run.log")
+    log = Path(AIRFLOW_HOME, "run.log")
     shown = log.relative_to(Path.cwd()) if log.is_relative_to(Path.cwd()) else log
     stdout, stderr = _divert_output(log)
     print(f"running: {' '.join(['airflow dags test', DAG_ID, *sys.argv[1:]])}  (log: {shown})", file=stdout, flush=True)

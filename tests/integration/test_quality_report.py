@@ -13,10 +13,11 @@ import duckdb
 import jsonschema
 import pytest
 
-from include.artifacts import artifacts_dir
+from include.artifacts import artifacts_dir, timed_step
 from include.dbt.manifest import manifest_path
 from include.ingestion import IngestionError, ingest
-from include.pipeline import deliver, ingest_delivery, write_report
+from include.ledger import FINISHED
+from include.pipeline import DeliveryFailed, deliver, ingest_delivery, write_report
 from include.quality.report import SCHEMA_PATH, SCHEMA_VERSION, newest_report
 from include.quality.summary import main as summary_main
 from include.quality.summary import summary
@@ -183,6 +184,21 @@ def test_a_run_that_is_cleared_and_processes_its_delivery_again_has_no_results_o
     ingest_delivery(settings, logical_date=day(5), run_id="run")
 
     assert read(write_report(settings, run_id="run"))["totals"]["tests"]["pass"] == 0
+
+
+def test_a_delivery_that_is_finished_again_has_no_steps_of_the_earlier_try(settings: Settings) -> None:
+    write_extracts(settings.input_path, [customer("x")], ACCOUNTS)  # all quarantined: staging stops it
+    ingest(settings, logical_date=day(5), run_id="one")
+    with timed_step(settings, f"one{FINISHED}", "export"):
+        pass
+
+    with pytest.raises(DeliveryFailed):
+        ingest_delivery(settings, logical_date=day(6), run_id="two")
+
+    report = read(newest_report(settings.data_quality_report_path))
+    seconds = {group["group"]: group["seconds"] for group in report["task_groups"]}
+    assert report["run"]["run_id"] == f"one{FINISHED}"
+    assert (seconds["staging"] is None, seconds["exports"] is None) == (False, True)
 
 
 def test_a_run_that_is_cleared_after_its_delivery_was_processed_keeps_its_results(settings: Settings) -> None:
