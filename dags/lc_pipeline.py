@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import time, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain, task
+from airflow.sdk import CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain, task
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior, TestIndirectSelection
 from cosmos.operators.local import DbtTestLocalOperator
 
 from include import alerts, tasks
 from include.assets import lineage
+from include.dag import PipelineDag
 from include.dbt import manifest, runner
 from include.dbt.cosmos import collect_run_results, layers_to_render, node_name, prepare_task
 from include.layers import Layer
@@ -109,7 +110,7 @@ def layer_group(layer: Layer) -> DbtTaskGroup:
     return group
 
 
-with DAG(
+with PipelineDag(
     "lc_pipeline",
     description="Daily extracts of customers and accounts to history, interest calculations and exports",
     doc_md=DOC,

@@ -109,7 +109,6 @@ def wait_for_turn(*, dag_run: Any, ti: Any) -> bool:
         check_paths(settings, "LANDING_PATH")
         _check_process(dag_run)
         if is_dag_test(dag_run):
-            _check_scheduler(ti.dag_id)
             _end_at_ctrl_c()
         return _take_turn(settings.landing_path, dag_run, ti)
     except (turns.NotItsTurn, UnusablePath) as error:
@@ -163,25 +162,12 @@ def is_dag_test(dag_run: Any) -> bool:
 def _check_process(dag_run: Any) -> None:
     """Raise NotItsTurn in a scheduler's process if the run was started by `airflow dags test`.
 
-    A scheduler takes any run's tasks, also while that command works on them, or long after it was killed.
+    A scheduler takes any run's tasks if the DAG is switched on: while that command works, or long after it was killed.
     """
     if is_dag_test(dag_run) and not isinstance(task_runner.SUPERVISOR_COMMS, InProcessSupervisorComms):
         raise turns.NotItsTurn(
             "`airflow dags test` has started this run, and a scheduler has taken this task: trigger the DAG instead, "
             "or switch it off before `airflow dags test`"
-        )
-
-
-def _check_scheduler(dag_id: str) -> None:
-    """Raise NotItsTurn if a scheduler would take tasks of `airflow dags test`, in whose process this is called."""
-    from airflow.jobs.job import most_recent_job
-    from airflow.models.dag import DagModel
-
-    scheduler, dag = most_recent_job("SchedulerJob"), DagModel.get_current(dag_id)
-    if scheduler and scheduler.is_alive() and dag and not dag.is_paused:
-        raise turns.NotItsTurn(
-            "a scheduler is running, and the DAG is switched on: trigger the DAG instead, or switch it off first "
-            f"(`airflow dags pause {dag_id}`)"
         )
 
 
