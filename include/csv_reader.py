@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from include.errors import PipelineError
+from include.keys import WHITE_SPACE
 from include.landing import UNDECLARED, Column
 
 BLOCK_BYTES = 4 * 1024 * 1024
@@ -183,7 +184,8 @@ def _check_unnamed(path: Path, names: Sequence[str], records: pa.RecordBatch) ->
     """Refuse values in a column without a header. Such columns without values are a spreadsheet's trailing commas."""
     for position, name in enumerate(names):
         if name == "":
-            is_value = pc.and_(pc.not_equal(records[position], ""), pc.is_null(records["malformed_reason"]))
+            value = pc.utf8_trim(records[position], "".join(map(chr, WHITE_SPACE)))
+            is_value = pc.and_(pc.not_equal(value, ""), pc.is_null(records["malformed_reason"]))
             numbers = records["source_row_number"].filter(is_value)
             if len(numbers):
                 raise BadExtract(

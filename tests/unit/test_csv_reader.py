@@ -67,7 +67,7 @@ def test_an_optional_column_may_be_missing(tmp_path: Path, header: str, names: l
 
 
 def test_columns_without_a_name_and_without_a_value_are_no_columns(read: Read) -> None:
-    found = read(HEADER[:-1] + b",, \n1,Ann,yes,,\n2,Bob,no,\n3,Cy,no\n4,Di\n5,Ed,no,,,\n")
+    found = read(HEADER[:-1] + b",, \n1,Ann,yes, ,\xe3\x80\x80\n2,Bob,no,\n3,Cy,no\n4,Di\n5,Ed,no,,,\n")
     assert [(*row[:4], row[5]) for row in found] == [
         ("1", "Ann", "yes", 1, None),
         ("2", "Bob", "no", 2, None),
